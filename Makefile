@@ -1,0 +1,56 @@
+# A table of contents: each target calls one script. Variables: CLUSTER (name), PORT_OFFSET (moves all ports), IMAGES
+# (upstream or registries; chosen by itself when empty).
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo kind-up image verify logs kind-down clean local test test-unit lint
+
+# Where no image registry can be reached, this builds what would have been pulled. Without it only upstream's images are used.
+export FROM_REGISTRIES := k8s/from-registries/build.py
+
+PYTHON := .venv/bin/python
+export PYTHONPATH := scripts:scripts/streamcheck
+CLUSTER_COMMAND := $(PYTHON) -m cluster
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
+
+demo: .venv/complete ## bring up everything, and verify a stream through the edge
+	@$(CLUSTER_COMMAND) demo
+
+kind-up: .venv/complete ## bring up a kind cluster with ingress-nginx and the demo's image, for you to install the chart
+	@$(CLUSTER_COMMAND) up
+
+image: .venv/complete ## build the demo's image and load it into the cluster
+	@$(CLUSTER_COMMAND) image
+
+verify: .venv/complete ## verify a stream through the edge of the cluster
+	@$(CLUSTER_COMMAND) verify
+
+logs: .venv/complete ## show what the demo's pods have logged
+	@$(CLUSTER_COMMAND) logs
+
+kind-down: .venv/complete ## remove the cluster
+	@$(CLUSTER_COMMAND) down
+
+clean: .venv/complete ## undo all that was put on this machine, and list it
+	@$(CLUSTER_COMMAND) clean
+	@rm -rf .venv && echo " ✓ removed .venv" >&2
+
+local: .venv/complete ## the same stream without a cluster: gunicorn behind nginx on loopback, verified
+	@$(PYTHON) -m local_edge
+
+# A cluster of its own, beside the one that you play with; it stays up for the next run.
+test: export CLUSTER := streaming-test
+test: export PORT_OFFSET := 10000
+test: .venv/complete lint ## all tests: unit, local edge, and on a cluster of their own (kind-down CLUSTER=streaming-test)
+	@$(CLUSTER_COMMAND) up
+	@$(PYTHON) -m pytest tests
+
+test-unit: .venv/complete lint ## the tests that take seconds and need no cluster
+	@$(PYTHON) -m pytest tests/unit
+
+lint: .venv/complete ## ruff and mypy
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app scripts/cluster scripts/local_edge scripts/streamcheck/streamcheck
+
+.venv/complete: requirements/dev.txt scripts/make-venv
+	@scripts/make-venv

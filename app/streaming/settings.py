@@ -1,0 +1,79 @@
+"""Django's settings: all that a stream needs, and nothing else.
+
+Environment:
+    DJANGO_ALLOWED_HOSTS: host names to answer for, separated by commas; `.example.com` includes its subdomains.
+        By default localhost, 127.0.0.1 and [::1].
+    DJANGO_DEBUG: true or false, false by default.
+    DJANGO_SECRET_KEY: random at each start by default.
+
+A value that cannot be used stops the start with ImproperlyConfigured, which says what is wrong.
+"""
+
+import os
+import re
+import secrets
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def _flag(name: str) -> bool:
+    value = os.environ.get(name, "false")
+    if value.lower() not in ("true", "false", "1", "0"):
+        raise ImproperlyConfigured(f"{name} is {value!r}, but must be true or false.")
+    return value.lower() in ("true", "1")
+
+
+def _hosts(name: str, default: str) -> list[str]:
+    hosts = [host.strip() for host in os.environ.get(name, default).split(",")]
+    for host in hosts:
+        if not re.fullmatch(r"\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]", host):
+            raise ImproperlyConfigured(
+                f"{name} contains {host!r}, but must be host names separated by commas, without scheme, port or path."
+            )
+    return hosts
+
+
+def _secret(name: str) -> str:
+    value = os.environ.get(name)
+    if value == "":
+        raise ImproperlyConfigured(f"{name} is empty: give it a value, or leave it out for a random one.")
+    return value or secrets.token_urlsafe(50)
+
+
+ALLOWED_HOSTS = _hosts("DJANGO_ALLOWED_HOSTS", default="localhost,127.0.0.1,[::1]")
+DEBUG = _flag("DJANGO_DEBUG")
+# Nothing here is signed: no sessions, no CSRF tokens, no cookies. So each worker may have a key of its own.
+SECRET_KEY = _secret("DJANGO_SECRET_KEY")
+
+ROOT_URLCONF = "streaming.urls"
+WSGI_APPLICATION = "streaming.wsgi.application"
+# The paths have no trailing slash, so there is nothing to redirect to.
+APPEND_SLASH = False
+# Django sets the process to this zone, so log lines too; its default is America/Chicago.
+TIME_ZONE = "UTC"
+
+MIDDLEWARE = [
+    "streaming.middleware.head_without_body",
+    # Before CommonMiddleware, which checks Host: the kubelet sends the pod's IP.
+    "health.middleware.probes",
+    "django.middleware.security.SecurityMiddleware",
+    # Enforces ALLOWED_HOSTS. It gives other responses a Content-Length, but leaves streaming ones alone.
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+# With DEBUG off, Django would only mail its errors to ADMINS, and `kubectl logs` would show none.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        # The form of gunicorn's own lines.
+        "line": {
+            "format": "{asctime} [{process}] [{levelname}] {name}: {message}",
+            "style": "{",
+            "datefmt": "[%Y-%m-%d %H:%M:%S %z]",
+        }
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {"django": {"handlers": ["stderr"], "level": "INFO", "propagate": False}},
+}

@@ -1,0 +1,144 @@
+"""The commands behind the Makefile's targets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import click
+
+from cluster import engine, images, kind, release, run, tools
+from cluster.run import CACHE, ROOT, Trouble
+
+
+@click.group(help=__doc__)
+@click.option("--cluster", envvar="CLUSTER", default="streaming", help="kind's name for the cluster.")
+@click.option("--port-offset", envvar="PORT_OFFSET", type=click.IntRange(0, 57090), default=0, help="Moves all ports.")
+@click.pass_context
+def main(context: click.Context, cluster: str, port_offset: int) -> None:
+    """Name the cluster that the command is about."""
+    context.obj = kind.Cluster(cluster, port_offset)
+
+
+@main.command()
+@click.option("--images", "forced", envvar="IMAGES", type=click.Choice(["", "upstream", "registries"]), default="")
+@click.pass_obj
+def up(cluster: kind.Cluster, forced: str) -> None:
+    """Bring up the cluster with the edge, and the demo's image loaded into it."""
+    _up(cluster, forced)
+    folder = tools.BIN if tools.BIN.exists() else None
+    run.say("\nThe cluster is up. Now, as on any cluster:")
+    if folder:
+        run.say(f"  export PATH={folder}:$PATH")
+    run.say(
+        "  helm install streaming ./chart\n"
+        f"  curl -vv --raw http://127.0.0.1:{cluster.http_port}/download_csv\n"
+        f"  curl -vv --raw -N http://127.0.0.1:{cluster.http_port}/download_csv_streaming\n"
+        "  kubectl logs deploy/streaming"
+    )
+
+
+def _up(cluster: kind.Cluster, forced: str) -> None:
+    engine.ensure()
+    cluster.check_ours()
+    cluster.check_ports()
+    for name in ("kind", "helm", "kubectl"):
+        tools.find(name)
+    source = images.choose(forced, cluster.record().get("path", ""))
+    cluster.ensure(source.node_image, source.kind_patch)
+    cluster.note(path=source.path)
+    release.install_edge(cluster, source)
+    _image(cluster, source)
+
+
+def _image(cluster: kind.Cluster, source: images.Images) -> None:
+    images.build_app(source)
+    if cluster.load(images.APP):
+        release.restart(cluster)
+
+
+@main.command()
+@click.pass_obj
+def image(cluster: kind.Cluster) -> None:
+    """Build the demo's image and load it into the cluster; what runs the old one is restarted."""
+    engine.ensure()
+    _require(cluster)
+    _image(cluster, images.choose("", cluster.record()["path"]))
+
+
+def _require(cluster: kind.Cluster) -> None:
+    if not cluster.record().get("path"):
+        raise Trouble(f"there is no cluster {cluster.name}: `make kind-up` makes it")
+
+
+@main.command()
+@click.option("--images", "forced", envvar="IMAGES", type=click.Choice(["", "upstream", "registries"]), default="")
+@click.pass_context
+def demo(context: click.Context, forced: str) -> None:
+    """Bring all of it up, install the chart, and verify a stream through the edge."""
+    cluster: kind.Cluster = context.obj
+    started = time.monotonic()
+    _up(cluster, forced)
+    release.install(cluster)
+    release.await_edge(cluster)
+    run.say(f" • Verify a stream through the edge (all up after {time.monotonic() - started:.0f} s) …\n")
+    context.invoke(verify)
+
+
+@main.command()
+@click.pass_obj
+def verify(cluster: kind.Cluster) -> None:
+    """Verify a stream through the edge."""
+    url = f"http://127.0.0.1:{cluster.http_port}/measure?rows=12&delay_ms=250"
+    path = os.pathsep.join([*sys.path[1:], str(ROOT / "scripts" / "streamcheck")])
+    done = subprocess.run([sys.executable, "-m", "streamcheck", "verify", url], env=os.environ | {"PYTHONPATH": path})
+    sys.exit(done.returncode)
+
+
+@main.command()
+@click.pass_obj
+def logs(cluster: kind.Cluster) -> None:
+    """Show what the demo's pods have logged."""
+    _require(cluster)
+    print(cluster.kubectl("logs", "deploy/streaming", "--all-pods", "--prefix", "--tail=100"))
+
+
+@main.command()
+@click.pass_obj
+def down(cluster: kind.Cluster) -> None:
+    """Remove the cluster."""
+    if not shutil.which("docker"):
+        raise Trouble("there is no docker command here, so no cluster either")
+    engine.ensure()
+    if not cluster.remove():
+        run.say(f"There is no cluster {cluster.name}.")
+
+
+@main.command()
+def clean() -> None:
+    """Undo all that was put on this machine, and list it: clusters, images, the engine, packages, caches."""
+    undone = []
+    if shutil.which("docker") and engine.answers():
+        for cluster in kind.made_here():
+            if cluster.remove():
+                undone.append(f"removed the cluster {cluster.name}")
+        undone += [f"removed the image {name}" for name in images.remove()]
+    undone += engine.remove()
+    for folder in (CACHE, tools.BIN, ROOT / "build"):
+        if folder.exists():
+            shutil.rmtree(folder)
+            undone.append(f"removed {folder}")
+    for line in undone or ["nothing was there to undo"]:
+        run.say(f" ✓ {line}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Trouble as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,147 @@
+"""Where the images come from: upstream's own where they can be reached, else built from package registries."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cluster import kind, run
+from cluster.run import CACHE, ROOT, Trouble
+
+APP = "streaming-demo:0.1.0"  # as in chart/values.yaml and chart/Chart.yaml
+
+# Built for kind v0.33.0; Kubernetes 1.35 is the newest that the last ingress-nginx chart supports.
+_NODE = "kindest/node:v1.35.8@sha256:07b2536e30b803ed61d1677a79df6115f798ce64c80f9e22f6ed45afd09323c0"
+_CHART = ("ingress-nginx", "--repo", "https://kubernetes.github.io/ingress-nginx", "--version", "4.15.1")
+_UPSTREAM_HOSTS = ("registry-1.docker.io/v2/", "registry.k8s.io/v2/", "kubernetes.github.io/ingress-nginx/index.yaml")
+_PROBE_SECONDS = 10
+_BUILD_GIB = 20  # what a first build from package registries writes, caches included
+
+
+@dataclass(frozen=True)
+class Images:
+    """What the cluster, the edge and the application's image are made of.
+
+    Attributes:
+        path: upstream or registries.
+        node_image: image of the nodes.
+        edge_chart: the ingress-nginx chart as arguments for helm.
+        app_base: base image of the application's image.
+        kind_patch: what the node image needs in the kind configuration.
+        edge_images: images to load into the nodes for the edge.
+        edge_values: values files for the edge's chart beside k8s/edges/ingress-nginx.yaml.
+        wheels: folder with the application's wheels, where the build has no network.
+    """
+
+    path: str
+    node_image: str
+    edge_chart: tuple[str, ...]
+    app_base: str
+    kind_patch: dict[str, Any] = field(default_factory=dict)
+    edge_images: tuple[str, ...] = ()
+    edge_values: tuple[str, ...] = ()
+    wheels: Path | None = None
+
+
+def choose(forced: str, before: str) -> Images:
+    """Decide where the images come from, and have them built where nobody publishes them.
+
+    Args:
+        forced: upstream or registries, or empty to take what can be had.
+        before: what the existing cluster was made of, empty if there is none: it is not changed under its feet.
+
+    Raises:
+        Trouble: the forced path can't be gone, or a build failed.
+    """
+    path = forced or before
+    if path != "registries":
+        missing = _unreachable()
+        if not missing:
+            run.say(" • Images: upstream's own, from their registries")
+            return Images("upstream", _NODE, _CHART, "python:3.13-slim")
+        if path == "upstream":
+            raise Trouble(
+                f"the images from upstream can't be had: {missing} does not answer; check the network or a proxy's "
+                "settings, or leave IMAGES unset to have them built from package registries"
+            )
+        run.say(f" • Images: built from package registries ({missing} does not answer)")
+    else:
+        run.say(" • Images: built from package registries")
+    return _from_registries()
+
+
+def _unreachable() -> str | None:
+    for host in _UPSTREAM_HOSTS:
+        try:
+            urllib.request.urlopen(f"https://{host}", timeout=_PROBE_SECONDS).close()
+        except urllib.error.HTTPError as error:
+            if error.code != 401:  # a registry asks for a token first
+                return host.split("/")[0]
+        except (OSError, ValueError):
+            return host.split("/")[0]
+    return None
+
+
+def _from_registries() -> Images:
+    script = os.environ.get("FROM_REGISTRIES")
+    if not script or not (ROOT / script).exists():
+        raise Trouble("no image registry can be reached, and there is nothing here to build the images from")
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        raise Trouble(
+            "no image registry can be reached, and building the images from package registries is done on Debian or "
+            "Ubuntu as root only; `make local` shows the same stream without a cluster"
+        )
+    if not (CACHE / "from-registries").exists():
+        kind.check_disk(CACHE, _BUILD_GIB)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+    built = subprocess.run([sys.executable, ROOT / script], stdout=subprocess.PIPE, env=environment, text=True)
+    if built.returncode != 0:
+        raise Trouble("the images could not be built from package registries: the reason is above")
+    result = json.loads(built.stdout)
+    return Images(
+        path="registries",
+        node_image=result["node_image"],
+        edge_chart=(result["edge_chart"],),
+        app_base=result["app_base"],
+        kind_patch=result["kind_patch"],
+        edge_images=tuple(result["edge_images"]),
+        edge_values=(result["edge_values"],),
+        wheels=Path(result["wheels"]),
+    )
+
+
+def build_app(images: Images) -> None:
+    """Build the application's image.
+
+    Raises:
+        Trouble: docker build failed.
+    """
+    handed_in = ROOT / "build" / "wheels"
+    shutil.rmtree(handed_in, ignore_errors=True)
+    if images.wheels:
+        shutil.copytree(images.wheels, handed_in)
+    command = ("docker", "build", "--build-arg", f"BASE={images.app_base}", "-t", APP, ".")
+    # Without registries BuildKit can't fetch its frontend; the engine's own builder does as well.
+    run.step(f"Build the image {APP}", *command, env={"DOCKER_BUILDKIT": "0"} if images.wheels else None, log="image")
+
+
+def remove() -> list[str]:
+    """Remove the images that were built or pulled here from the engine; return their names."""
+    wanted = ("streaming-demo", "streaming/", "streaming-build/", "kindest/node", "registry.k8s.io/")
+    listed = run.output("docker", "images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").splitlines()
+    names = []
+    for line in listed:
+        name, identity = line.split()
+        if name.startswith(wanted) and run.succeeds(
+            "docker", "rmi", "--force", name if "<none>" not in name else identity
+        ):
+            names.append(name)
+    return names

@@ -1,0 +1,240 @@
+"""The kind cluster: made, reused, started again, refused or removed. Only what this project made is ever touched."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import shutil
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cluster import run, tools
+from cluster.run import CACHE, ROOT, Trouble
+
+_CONFIG = ROOT / "k8s" / "kind.yaml"
+_NEEDED_GIB = 6  # for a cluster and its images, once they are built
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A kind cluster of ours.
+
+    Attributes:
+        name: kind's name for it.
+        port_offset: added to each host port of k8s/kind.yaml, so that two clusters can stand side by side.
+    """
+
+    name: str
+    port_offset: int
+
+    @property
+    def context(self) -> str:
+        """The kubectl context, named in every command so that no other cluster is ever touched."""
+        return f"kind-{self.name}"
+
+    @property
+    def http_port(self) -> int:
+        """The port on 127.0.0.1 at which the edge answers HTTP."""
+        return self.host_ports()[0]
+
+    def host_ports(self) -> list[int]:
+        """Return all ports on 127.0.0.1 that the cluster takes."""
+        mappings = yaml.safe_load(_CONFIG.read_text())["nodes"][0]["extraPortMappings"]
+        return [mapping["hostPort"] + self.port_offset for mapping in mappings]
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
+        """Return what kubectl prints for this cluster (see `run.output`)."""
+        return run.output(tools.find("kubectl"), "--context", self.context, *arguments, stdin=stdin, timeout=timeout)
+
+    def containers(self) -> dict[str, str]:
+        """Return the node containers, running or not: name to id."""
+        label = f"label=io.x-k8s.kind.cluster={self.name}"
+        lines = run.output("docker", "ps", "-a", "--no-trunc", "--filter", label, "--format", "{{.Names}} {{.ID}}")
+        return dict(sorted(line.split() for line in lines.splitlines()))
+
+    @property
+    def _record(self) -> Path:
+        return CACHE / "clusters" / f"{self.name}.json"
+
+    def record(self) -> dict[str, Any]:
+        """Return what was noted when the cluster was made; empty if it is not ours."""
+        try:
+            found: dict[str, Any] = json.loads(self._record.read_text())
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def note(self, **entries: object) -> None:
+        """Add entries to the record."""
+        self._record.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._record.with_suffix(".partial")
+        partial.write_text(json.dumps(self.record() | entries, indent=2))
+        partial.replace(self._record)
+
+    def ensure(self, node_image: str, patch: dict[str, Any]) -> None:
+        """Make sure that the cluster runs with this configuration: reuse it, start it again, or make it.
+
+        Args:
+            node_image: image of the nodes.
+            patch: merged into the kind configuration.
+
+        Raises:
+            Trouble: a cluster of this name is not ours or is configured otherwise, a port is taken, the disk is too
+                full, or kind failed.
+        """
+        config = self._config(patch)
+        wanted = hashlib.sha256(f"{node_image}\n{config}".encode()).hexdigest()
+        self.check_ours()
+        record = self.record()
+        if self.containers() and record["state"] == "ready":
+            if record["config"] != wanted:
+                raise Trouble(
+                    f"the cluster {self.name} was made with another configuration: remove it with `make kind-down`, "
+                    "and run this again"
+                )
+            self._start()
+            return
+        if self.containers():
+            run.say(f" • The cluster {self.name} was left half made: it is made anew")
+            self.remove()
+        self._create(node_image, config, wanted)
+
+    def check_ours(self) -> None:
+        """Refuse a cluster of this name that was not made from here.
+
+        Raises:
+            Trouble: there is one.
+        """
+        containers, record = self.containers(), self.record()
+        if containers and record.get("state") != "making" and record.get("containers") != containers:
+            raise Trouble(
+                f"there is a kind cluster named {self.name} that was not made from here, and it is left alone: choose "
+                "another name and other ports (CLUSTER=other PORT_OFFSET=100), or remove that one "
+                f"(kind delete cluster --name {self.name})"
+            )
+
+    def _config(self, patch: dict[str, Any]) -> str:
+        config = yaml.safe_load(_CONFIG.read_text())
+        for mapping in config["nodes"][0]["extraPortMappings"]:
+            mapping["hostPort"] += self.port_offset
+        return yaml.safe_dump(config | {"name": self.name} | patch)
+
+    def _create(self, node_image: str, config: str, wanted: str) -> None:
+        self.check_ports()
+        _check_disk()
+        self._record.unlink(missing_ok=True)
+        self.note(state="making")
+        path = CACHE / "clusters" / f"{self.name}.yaml"
+        path.write_text(config)
+        command = (tools.find("kind"), "create", "cluster", "--config", path, "--image", node_image, "--wait", "180s")
+        try:
+            run.step(f"Create the cluster {self.name}", *command)
+        except Trouble:
+            self.remove()
+            raise
+        self.note(state="ready", config=wanted, containers=self.containers())
+
+    def _running(self) -> list[str]:
+        running = run.output("docker", "ps", "--format", "{{.Names}}").split()
+        return [name for name in self.containers() if name in running]
+
+    def _start(self) -> None:
+        stopped = [name for name in self.containers() if name not in self._running()]
+        if stopped:
+            run.step(f"Start the stopped cluster {self.name}", "docker", "start", *stopped)
+        # Also where it runs: the user may have removed the context, and the API server may have just been started.
+        run.output(tools.find("kind"), "export", "kubeconfig", "--name", self.name)
+        for attempt in range(60):
+            try:
+                self.kubectl("get", "--raw", "/readyz", timeout=10)
+                break
+            except Trouble:
+                if attempt == 59:
+                    raise
+                time.sleep(2)
+        self.kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s", timeout=130)
+        run.say(f" ✓ The cluster {self.name} is up")
+
+    def check_ports(self) -> None:
+        """Refuse to go on when another program has one of the ports that the cluster needs.
+
+        Raises:
+            Trouble: one is taken, or can't be used.
+        """
+        if self._running():
+            return  # they are taken by the cluster itself
+        for port in self.host_ports():
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError as error:
+                    if error.errno != errno.EADDRINUSE:
+                        raise Trouble(f"port {port} on 127.0.0.1 can't be used: {error.strerror}") from error
+                    raise Trouble(
+                        f"port {port} on 127.0.0.1 is taken: stop what listens there (ss -ltnp 'sport = :{port}'), or "
+                        "move all ports with PORT_OFFSET=100"
+                    ) from error
+
+    def remove(self) -> bool:
+        """Remove the cluster if there is one and it is ours; tell whether there was.
+
+        Raises:
+            Trouble: the cluster of this name is not ours.
+        """
+        self.check_ours()
+        containers = self.containers()
+        if containers:
+            run.step(f"Remove the cluster {self.name}", tools.find("kind"), "delete", "cluster", "--name", self.name)
+        self._record.unlink(missing_ok=True)
+        self._record.with_suffix(".yaml").unlink(missing_ok=True)
+        return bool(containers)
+
+    def load(self, *images: str) -> list[str]:
+        """Load images from the engine into the nodes; return those that were not there yet as they are now."""
+        loaded: dict[str, str] = self.record().get("images", {})
+        new = []
+        for image in images:
+            identity = run.output("docker", "image", "inspect", "--format", "{{.Id}}", image)
+            if loaded.get(image) != identity:
+                kind = (tools.find("kind"), "load", "docker-image", image, "--name", self.name)
+                run.step(f"Load {image} into the cluster", *kind, log="load")
+                loaded[image] = identity
+                self.note(images=loaded)
+                new.append(image)
+        return new
+
+
+def made_here() -> list[Cluster]:
+    """Return all clusters that were made from here."""
+    return [Cluster(path.stem, 0) for path in sorted((CACHE / "clusters").glob("*.json"))]
+
+
+def _check_disk() -> None:
+    root = Path(run.output("docker", "info", "--format", "{{.DockerRootDir}}"))
+    check_disk(root, _NEEDED_GIB)
+
+
+def check_disk(folder: Path, gib: int) -> None:
+    """Refuse to start what would fill the disk.
+
+    Args:
+        folder: where it will be written; the nearest folder above it that exists is looked at.
+        gib: GiB that must be free.
+
+    Raises:
+        Trouble: less is free.
+    """
+    while not folder.exists():
+        if folder == folder.parent:
+            return  # the engine's disk is elsewhere (a virtual machine)
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 2**30
+    if free < gib:
+        raise Trouble(f"{folder} has {free:.1f} GiB free and {gib} are needed: make room there, and run this again")

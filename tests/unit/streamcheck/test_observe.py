@@ -1,0 +1,292 @@
+import dataclasses
+import socket
+import ssl
+import subprocess
+import time
+from types import SimpleNamespace
+
+import pytest
+from streamcheck import observe as observe_module
+from streamcheck.judge import judge, overall
+from streamcheck.observe import NothingObserved, observe, parse_target
+
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+def rows(stream, pause, number=6, framed=True, ahead=0.0):
+    """Make steps that send rows as they are produced."""
+    steps = []
+    for row in range(1, number + 1):
+        steps += [lambda row=row: (stream.chunk if framed else bytes)(stream.row(row, time.time() + ahead)), pause]
+    return steps[:-1]
+
+
+@pytest.fixture
+def six(stream):
+    return type(stream)(6)
+
+
+def results(observation):
+    return [verdict.result for verdict in judge(observation)]
+
+
+@pytest.mark.parametrize("ahead", [0, 3600, -3600])
+def test_a_good_stream_passes_whatever_the_apps_clock_says(six, serve, ahead):
+    url = serve([six.header(CHUNKED), *rows(six, 0.1, ahead=ahead), six.chunk(b"")])
+    seen = observe(url, timeout=10)
+    assert overall(judge(seen)) == "PASS", judge(seen)
+    assert (seen.ended, seen.chunk_count, seen.row_count, seen.byte_count) == ("terminated", 6, 6, 384)
+    assert 0 <= seen.ttfb < 0.4 < seen.duration < 5
+
+
+def test_arrivals_never_go_backward(six, serve, monkeypatch):
+    """Even if the wall clock is set while the stream runs."""
+    url = serve([six.header(CHUNKED), *rows(six, 0.02), six.chunk(b"")])
+    start = time.time()
+    set_back = SimpleNamespace(time=lambda: 2 * start - time.time(), perf_counter=time.perf_counter)
+    monkeypatch.setattr(observe_module, "time", set_back)
+    times = [read.at for read in observe(url, timeout=10).reads]
+    assert times == sorted(times)
+    assert 0.1 <= times[-1] - times[0] < 5
+
+
+def test_rows_that_all_come_at_the_end_fail(six, serve):
+    def body():
+        return b"".join(six.chunk(six.row(row, start + 0.1 * (row - 1))) for row in range(1, 7)) + six.chunk(b"")
+
+    start = time.time() + 0.1
+    seen = observe(serve([six.header(CHUNKED), 0.7, body]), timeout=10)
+    assert results(seen) == ["PASS", "PASS", "FAIL"]
+    assert "all rows arrived together at the end" in judge(seen)[2].sentence
+
+
+def test_bursts_fail(serve, stream):
+    start = time.time() + 0.05
+    bursts = [
+        b"".join(stream.chunk(stream.row(row, start + 0.05 * row)) for row in range(first, first + 3))
+        for first in (1, 4, 7, 10)
+    ]
+    steps = [step for burst in bursts for step in (0.17, burst)]
+    seen = observe(serve([stream.header(CHUNKED), 0.05, *steps, stream.chunk(b"")]), timeout=10)
+    assert results(seen) == ["PASS", "PASS", "FAIL"]
+    assert "in 4 bursts of about 192 bytes" in judge(seen)[2].sentence
+
+
+@pytest.mark.parametrize("end", ["close", "reset"])
+@pytest.mark.parametrize("framing", [CHUNKED, "Content-Length: 384"])
+def test_a_stream_that_is_cut_fails(six, serve, framing, end):
+    url = serve([six.header(framing), *rows(six, 0.03, 3, framing == CHUNKED), 0.05, end])
+    seen = observe(url, timeout=10)
+    assert (seen.ended, seen.row_count) == ("truncated", 3)
+    assert results(seen)[:2] == ["FAIL", "FAIL"]
+
+
+def test_a_stream_until_close_that_is_reset_is_truncated(six, serve):
+    seen = observe(serve([six.header(), *rows(six, 0.01, framed=False), 0.05, "reset"]), timeout=10)
+    assert (seen.ended, seen.error) == ("truncated", "the connection broke: Connection reset by peer")
+
+
+def test_a_cut_that_ends_in_a_terminating_chunk_fails(six, serve):
+    seen = observe(serve([six.header(CHUNKED), *rows(six, 0.1, 3), six.chunk(b"")]), timeout=10)
+    assert results(seen) == ["PASS", "FAIL", "PASS"]
+
+
+def test_content_length(six, serve):
+    seen = observe(serve([six.header("Content-Length: 384"), *rows(six, 0.1, framed=False)]), timeout=10)
+    assert results(seen) == ["PASS", "PASS", "PASS"]
+
+
+def test_more_than_content_length_fails(six, serve):
+    seen = observe(
+        serve([six.header("Content-Length: 384"), *rows(six, 0.01, framed=False), 0.02, b"more"]), timeout=10
+    )
+    assert results(seen)[0] == "FAIL"
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_until_close(six, serve, version):
+    seen = observe(serve([six.header(version=version), *rows(six, 0.1, framed=False), "close"]), timeout=10)
+    assert (seen.http_version, seen.ended, seen.framing) == (version, "closed", "until close")
+    assert results(seen) == ["INCONCLUSIVE", "PASS", "PASS"]
+
+
+def test_transfer_encoding_and_content_length_together_fail(six, serve):
+    seen = observe(serve([six.header(CHUNKED, "Content-Length: 384"), *rows(six, 0.01), six.chunk(b"")]), timeout=10)
+    assert results(seen)[0] == "FAIL"
+
+
+def test_a_second_response_inside_the_body_fails(six, serve):
+    second = b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\n\r\noops"
+    seen = observe(serve([six.header(version="1.0"), *rows(six, 0.01, 3, framed=False), second, "close"]), timeout=10)
+    assert seen.second_status_line == 192
+    assert results(seen)[:2] == ["FAIL", "FAIL"]
+
+
+def test_a_stream_without_end_ends_at_the_time_limit(six, serve):
+    seen = observe(serve([six.header(CHUNKED), *rows(six, 0.01, 3)]), timeout=0.4)
+    assert (seen.ended, seen.row_count) == ("timeout", 3)
+    assert 0.4 <= seen.duration < 3
+    assert results(seen)[:2] == ["INCONCLUSIVE", "INCONCLUSIVE"]
+
+
+def test_a_body_that_trickles_does_not_extend_the_time_limit(six, serve):
+    seen = observe(serve([six.header(CHUNKED), *[six.chunk(b"."), 0.05] * 100]), timeout=0.4)
+    assert seen.ended == "timeout"
+    assert seen.duration < 3
+
+
+def test_a_body_that_floods_ends_at_the_time_limit(serve):
+    seen = observe(serve([b"HTTP/1.1 200 OK\r\n\r\n", "endless"]), timeout=0.2, max_bytes=1 << 40)
+    assert seen.ended == "timeout"
+    assert seen.duration < 3
+
+
+def test_a_body_that_is_too_large_ends_at_the_size_limit(six, serve):
+    seen = observe(serve([six.header(CHUNKED), *rows(six, 0.01), six.chunk(b"")]), timeout=10, max_bytes=100)
+    assert (seen.ended, seen.byte_count) == ("too_large", 100)
+
+
+def test_endless_headers_end(serve):
+    seen = observe(serve([b"HTTP/1.1 200 OK\r\n", "endless"]), timeout=10)
+    assert (seen.status, seen.ended) == (None, "protocol_error")
+    assert seen.duration < 5
+
+
+def test_a_chunk_of_2_to_the_64_ends(six, serve):
+    seen = observe(serve([six.header(CHUNKED), b"10000000000000000\r\n", b"." * 999, 0.02, "close"]), timeout=10)
+    assert (seen.ended, seen.unfinished_chunk) == ("truncated", 999)
+
+
+def test_a_server_that_says_nothing(serve):
+    seen = observe(serve(["close"]), timeout=10)
+    assert (seen.status, seen.ended) == (None, "truncated")
+    assert results(seen) == ["INCONCLUSIVE"] * 3
+
+
+@pytest.mark.parametrize("status", ["302 Found", "404 Not Found"])
+def test_another_status_is_inconclusive_and_not_followed(six, server, status):
+    one = server([six.header("Location: /elsewhere", "Content-Length: 0", status=status)])
+    seen = observe(f"http://127.0.0.1:{one.port}/", timeout=10)
+    assert results(seen) == ["INCONCLUSIVE"] * 3
+    assert len(one.requests) == 1
+
+
+def test_the_request(server):
+    one = server([b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
+    headers = [("HOST", "demo.local"), ("X-Name", "Grün")]
+    observe(f"http://127.0.0.1:{one.port}/a%20b?c=ü&d=%20#e", headers=headers, timeout=10)
+    assert one.requests == [
+        b"GET /a%20b?c=%C3%BC&d=%20 HTTP/1.1\r\n"
+        b"HOST: demo.local\r\nUser-Agent: streamcheck\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
+        b"X-Name: Gr\xc3\xbcn\r\n\r\n"
+    ]
+
+
+def test_a_port_that_nobody_listens_on():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(NothingObserved, match=f"127.0.0.1 port {port}: Connection refused"):
+        observe(f"http://127.0.0.1:{port}/", timeout=10)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("certificate")
+    paths = folder / "cert.pem", folder / "key.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "1",
+    ]
+    command += ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-out", paths[0], "-keyout", paths[1]]
+    subprocess.run(command, check=True, capture_output=True)
+    return paths
+
+
+@pytest.fixture
+def secured(certificate, server):
+    def start(steps):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        return f"https://127.0.0.1:{server(steps, context).port}/"
+
+    return start
+
+
+def test_https(six, secured, certificate, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    seen = observe(secured([six.header(CHUNKED), *rows(six, 0.1), six.chunk(b"")]), timeout=10)
+    assert overall(judge(seen)) == "PASS", judge(seen)
+
+
+def test_https_that_is_cut(six, secured, certificate, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+    seen = observe(secured([six.header(CHUNKED), *rows(six, 0.01, 3), "close"]), timeout=10)
+    assert (seen.ended, seen.row_count) == ("truncated", 3)
+
+
+def test_a_certificate_that_is_not_trusted(six, secured):
+    with pytest.raises(NothingObserved, match=r"certificate of 127.0.0.1 port .* is not accepted: self-signed"):
+        observe(secured([]), timeout=10)
+
+
+def test_tls_where_none_is_spoken(serve):
+    with pytest.raises(NothingObserved, match=r"TLS handshake with 127.0.0.1 port .* did not end within 0.3 s"):
+        observe(serve([]).replace("http:", "https:"), timeout=0.3)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://example.org", ("example.org", 80, False, "example.org", "/")),
+        ("HTTPS://Example.org/a?b", ("example.org", 443, True, "example.org", "/a?b")),
+        ("http://[::1]:8080/", ("::1", 8080, False, "[::1]:8080", "/")),
+        ("http://bücher.example/ü", ("xn--bcher-kva.example", 80, False, "xn--bcher-kva.example", "/%C3%BC")),
+    ],
+)
+def test_urls(url, expected):
+    assert dataclasses.astuple(parse_target(url)) == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "example.org",
+        "ftp://example.org/",
+        "http://",
+        "http:///path",
+        "http://host:port/",
+        "http://host:99999/",
+        "http://host:0/",
+        "http://[::1/",
+        "http://a..b/",
+        "http://host/a b",
+        "http://host/a\r\nX: y",
+        "http://user:secret@host/",
+        f"http://{'a' * 64}.example/",
+    ],
+)
+def test_what_is_no_url_is_refused(url):
+    with pytest.raises(ValueError, match=r"is not a URL|does not begin with|credentials"):
+        observe(url)
+
+
+@pytest.mark.parametrize("header", [("a b", "c"), ("ä", "c"), ("a", "b\nc"), ("Content-Length", "5"), ("", "")])
+def test_headers_that_cannot_be_sent_are_refused(header):
+    with pytest.raises(ValueError, match="cannot be sent"):
+        observe("http://127.0.0.1:1/", headers=[header])
+
+
+@pytest.mark.parametrize("limits", [{"timeout": 0}, {"timeout": -1}, {"timeout": float("nan")}, {"max_bytes": 0}])
+def test_limits_must_be_above_zero(limits):
+    with pytest.raises(ValueError, match="above zero"):
+        observe("http://127.0.0.1:1/", **limits)
