@@ -4,7 +4,6 @@ All times are Unix times in seconds on the client's clock, except a row's produc
 """
 
 import json
-import math
 import types
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -179,7 +178,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return value
     if kind is int and type(value) is int and value >= 0:
         return value
-    # Bounded, so that arithmetic on times from a file cannot overflow.
-    if kind is float and type(value) in (int, float) and abs(value) < 1e15 and math.isfinite(value):
+    # Bounded, so that arithmetic on times from a file cannot overflow; NaN is not below the bound either.
+    if kind is float and type(value) in (int, float) and abs(value) < 1e15:
         return float(value)
     raise ValueError(f"not an observation: {where} has a wrong value")

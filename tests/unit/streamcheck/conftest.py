@@ -21,7 +21,7 @@ class Server:
     """Answers every connection by the same script.
 
     A step is bytes to send (or a function that makes them at that moment), seconds to sleep, or "close", "reset" or
-    "endless" (lines that could be headers). At the end of the script the connection is held open until the client closes it.
+    "endless" (lines that could be headers). At the end of the script the connection stays open until the client closes.
     """
 
     def __init__(self, steps: Sequence[Step], context: ssl.SSLContext | None = None) -> None:

@@ -14,7 +14,7 @@ from streamcheck.report import as_text
 CHUNKED = "Transfer-Encoding: chunked"
 
 
-def paced(stream, pause=0.05):
+def paced(stream, pause=0.1):
     steps = []
     for row in range(1, stream.rows + 1):
         steps += [lambda row=row: stream.chunk(stream.row(row)), pause]
@@ -161,14 +161,16 @@ def test_the_module_is_a_command_that_helps(args):
     assert "3 wrong usage" in run.stdout
 
 
-def test_an_interrupt_ends_with_130_and_no_traceback(serve):
+def test_an_interrupt_ends_with_130_and_no_traceback(server):
+    one = server([plain(CHUNKED)])
     run = subprocess.Popen(
-        [sys.executable, "-m", "streamcheck", "verify", serve([plain(CHUNKED)])],
+        [sys.executable, "-m", "streamcheck", "verify", f"http://127.0.0.1:{one.port}/"],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(1.5)
+    while not one.requests and run.poll() is None:
+        time.sleep(0.05)
     run.send_signal(signal.SIGINT)
     assert "Traceback" not in run.communicate(timeout=10)[1]
     assert run.returncode == 130

@@ -1,0 +1,91 @@
+"""What the edge does to a stream, as the verifier sees it from outside the cluster."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import local_edge
+from cluster import release
+from cluster.kind import Cluster
+
+# Pauses are long, so that a busy machine's hiccup is not taken for a row that was held back.
+SHORT = "rows=8&size=64&delay_ms=500"  # 512 bytes: less than the edge's buffer of 4 KiB
+LONG = "rows=24&size=1024&delay_ms=250"  # 24 KiB: several buffers
+BROKEN = "rows=8&size=64&delay_ms=100&fail_after=4"
+
+
+def test_a_stream_passes_the_good_ingress_row_by_row(demo: Any) -> None:
+    status, verdicts = demo.verify(SHORT)
+    assert status == 0, verdicts
+    assert {verdict["result"] for verdict in verdicts.values()} == {"PASS"}
+    assert set(verdicts) == {"framing", "completeness", "timing"}
+
+
+def test_a_short_stream_arrives_at_the_end_through_the_bad_ingress(demo: Any) -> None:
+    status, verdicts = demo.verify(SHORT, "buffered-http10.test")
+    assert status == 1, verdicts
+    assert verdicts["timing"]["result"] == "FAIL"
+    assert "at the end" in verdicts["timing"]["sentence"]
+    assert verdicts["completeness"]["result"] == "PASS"
+
+
+def test_a_longer_stream_arrives_in_bursts_through_the_bad_ingress(demo: Any) -> None:
+    status, verdicts = demo.verify(LONG, "buffered-http10.test")
+    assert status == 1, verdicts
+    assert verdicts["timing"]["result"] == "FAIL"
+    assert "bursts" in verdicts["timing"]["sentence"]
+
+
+def test_buffering_alone_delays_no_chunked_row(demo: Any) -> None:
+    """The common belief is that it does: what it takes is an upstream body that is not chunked."""
+    status, verdicts = demo.verify(SHORT, "buffered.test")
+    assert status == 0, verdicts
+
+
+def test_a_broken_stream_lacks_its_terminating_chunk_through_the_good_ingress(demo: Any) -> None:
+    status, verdicts = demo.verify(BROKEN)
+    assert status == 1, verdicts
+    assert verdicts["framing"]["result"] == "FAIL"
+    assert "terminating chunk" in verdicts["framing"]["sentence"]
+    assert verdicts["completeness"]["result"] == "FAIL"
+
+
+def test_a_broken_stream_looks_whole_through_the_bad_ingress_and_is_found_by_its_count(demo: Any) -> None:
+    status, verdicts = demo.verify(BROKEN, "buffered-http10.test")
+    assert status == 1, verdicts
+    assert verdicts["framing"]["result"] == "PASS"
+    assert verdicts["completeness"]["result"] == "FAIL"
+    assert "4 of 8 rows" in verdicts["completeness"]["sentence"]
+
+
+def test_the_local_edge_has_the_directives_that_the_controller_renders(cluster: Cluster, demo: Any) -> None:
+    """`make local` promises them. What the chart or LocalEdge sets itself is left out."""
+    template = (Path(local_edge.__file__).parent / "nginx.conf.template").read_text()
+    chosen = {
+        "proxy_pass",
+        "proxy_temp_path",
+        "proxy_read_timeout",
+        "proxy_send_timeout",
+        "proxy_buffering",
+        "proxy_http_version",
+    }
+    wanted = [words for words in _directives(template) if words[0] not in chosen]
+    pod = cluster.kubectl(
+        *("get", "pods", "-n", release.EDGE, "-l", "app.kubernetes.io/component=controller"),
+        *("--field-selector=status.phase=Running", "-o", "jsonpath={.items[0].metadata.name}"),
+    )
+    rendered = cluster.kubectl("exec", "-n", release.EDGE, pod, "--", "cat", "/etc/nginx/nginx.conf")
+    server = rendered[rendered.index(f"## start server {demo.host}") : rendered.index(f"## end server {demo.host}")]
+    # The controller passes some variables on under names of its own.
+    names = dict(re.findall(r"^\s*set (\$\w+)\s+(\$\w+);", server, re.MULTILINE))
+    there = [[names.get(names.get(word, word), names.get(word, word)) for word in line] for line in _directives(server)]
+    assert len(wanted) > 15
+    assert [words for words in wanted if words not in there] == []
+    assert ["proxy_buffering", "off"] in there
+
+
+def _directives(text: str) -> list[list[str]]:
+    """Return the directives that tell nginx how to treat the upstream, as words."""
+    return [line.rstrip(";").split() for line in re.findall(r"^\s*(proxy_[a-z_]+\s.*;)", text, re.MULTILINE)]

@@ -1,0 +1,94 @@
+"""What is chosen on which machine: tools, engine, images; and what is said where nothing can be chosen."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from cluster import engine, images, run, tools
+from cluster.run import ROOT, Trouble
+
+
+def program(folder: Path, name: str, prints: str) -> Path:
+    """Put a program on a PATH of its own that tells a version."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\necho '{prints}'\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "prints", "fits"),
+    [
+        ("kind", "kind v0.33.0 go1.26.8 linux/amd64", True),
+        ("kind", "kind v0.20.0 go1.20.4 linux/amd64", False),
+        ("helm", "v3.21.4+g1234567", True),
+        ("helm", "v4.3.1+g1234567", False),
+        ("kubectl", "Client Version: v1.35.2\nKustomize Version: v5.8.1", True),
+        ("kubectl", "Client Version: v1.32.4-dispatcher", False),
+        ("kubectl", "no version at all", False),
+    ],
+)
+def test_a_tool_on_path_is_taken_only_in_a_version_that_fits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, prints: str, fits: bool
+) -> None:
+    found = program(tmp_path, name, prints)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(tools, "BIN", tmp_path / "bin")
+    monkeypatch.setattr(tools, "_build", lambda tool: Path("built"))
+    assert tools.find(name) == (str(found) if fits else "built")
+
+
+def test_the_engine_that_lets_nobody_in_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_unreachable", lambda: "dial unix /var/run/docker.sock: permission denied")
+    with pytest.raises(Trouble, match=r"add yourself to the group docker .* `make local`"):
+        engine.ensure()
+
+
+def test_where_no_engine_may_be_installed_make_local_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setattr(engine, "_unreachable", lambda: "no such file")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(Trouble, match=r"no Docker engine answers: install Docker .* `make local`"):
+        engine.ensure()
+
+
+def test_the_capability_is_read_from_the_bounding_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for bounding, lacks in (("000001ffffffffff", False), ("000001fffeffffff", True)):
+        text = f"Name:\tx\nCapBnd:\t{bounding}\n"
+        monkeypatch.setattr(Path, "read_text", lambda self, text=text: text)
+        assert engine.lacks_sys_resource() is lacks
+
+
+def test_forcing_upstream_without_a_registry_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_UPSTREAM_HOSTS", ("127.0.0.1:1/v2/",))
+    with pytest.raises(Trouble, match=r"^the images from upstream can't be had: 127.0.0.1:1 does not answer; .*\.?$"):
+        images.choose("upstream", "")
+
+
+def test_without_registries_and_without_the_builder_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_UPSTREAM_HOSTS", ("127.0.0.1:1/v2/",))
+    monkeypatch.delenv("FROM_REGISTRIES", raising=False)
+    with pytest.raises(Trouble, match="nothing here to build the images from"):
+        images.choose("", "")
+
+
+def test_upstreams_images_are_pinned() -> None:
+    assert re.fullmatch(r"kindest/node:v1\.35\.\d+@sha256:[0-9a-f]{64}", images._NODE)
+    assert "4.15.1" in images._CHART
+
+
+def test_the_image_that_is_built_is_the_one_that_the_chart_runs() -> None:
+    values = yaml.safe_load((ROOT / "chart" / "values.yaml").read_text())
+    chart = yaml.safe_load((ROOT / "chart" / "Chart.yaml").read_text())
+    assert f"{values['image']['repository']}:{values['image']['tag'] or chart['appVersion']}" == images.APP
+
+
+def test_every_target_of_the_makefile_is_listed_by_help() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())  # type: ignore[index]
+    listed = set(re.findall(r"^  make (\S+)", run.output("make", "-C", ROOT, "help"), re.MULTILINE))
+    assert listed == phony
