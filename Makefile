@@ -23,7 +23,7 @@ kind-up: .venv/complete ## bring up a kind cluster with ingress-nginx and the de
 image: .venv/complete ## build the demo's image and load it into the cluster
 	@$(CLUSTER_COMMAND) image
 
-verify: .venv/complete ## verify a stream through the edge of the cluster
+verify: .venv/complete ## verify a stream through the edge, or any: make verify URL=…
 	@$(CLUSTER_COMMAND) verify
 
 logs: .venv/complete ## show what the demo's pods have logged
@@ -50,7 +50,7 @@ test-unit: .venv/complete lint ## the tests that take seconds and need no cluste
 	@$(PYTHON) -m pytest tests/unit
 
 lint: .venv/complete ## ruff and mypy
-	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app scripts/cluster scripts/local_edge scripts/streamcheck/streamcheck
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app scripts/cluster scripts/local_edge scripts/streamcheck/streamcheck $(FROM_REGISTRIES)
 
 .venv/complete: requirements/dev.txt scripts/make-venv
 	@scripts/make-venv
