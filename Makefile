@@ -39,9 +39,11 @@ clean: .venv/complete ## undo all that was put on this machine, and list it
 local: .venv/complete ## the same stream without a cluster: gunicorn behind nginx on loopback, verified
 	@$(PYTHON) -m local_edge
 
-# A cluster of its own, beside the one that you play with; it stays up for the next run.
+# A cluster of its own, beside the one that you play with, and a kubeconfig of its own: kubectl goes on meaning yours. It
+# stays up for the next run.
 test: export CLUSTER := streaming-test
 test: export PORT_OFFSET := 10000
+test: export KUBECONFIG := $(CURDIR)/build/test.kubeconfig
 test: .venv/complete lint ## all tests: unit, local edge, and on a cluster of their own (kind-down CLUSTER=streaming-test)
 	@$(CLUSTER_COMMAND) up
 	@$(PYTHON) -m pytest tests

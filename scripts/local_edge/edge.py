@@ -110,6 +110,17 @@ def _server(name: str, command: Sequence[str], cwd: Path, folder: Path, url: str
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        _wait_for_the_group(process.pid)
+
+
+def _wait_for_the_group(group: int) -> None:
+    """Wait until the workers have followed their master: as long as one is there, it holds the port."""
+    give_up = time.monotonic() + _STOP_SECONDS
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+        while time.monotonic() < give_up:
+            os.killpg(group, 0)
+            time.sleep(0.02)
 
 
 def _wait_until_it_answers(name: str, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
