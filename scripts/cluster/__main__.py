@@ -44,9 +44,10 @@ def _up(cluster: kind.Cluster, forced: str) -> None:
     engine.ensure()
     cluster.check_ours()
     cluster.check_ports()
+    path = images.choose(forced, cluster.record().get("path", ""))
     for name in ("kind", "helm", "kubectl"):
         tools.find(name)
-    source = images.choose(forced, cluster.record().get("path", ""))
+    source = images.get(path)
     cluster.ensure(source.node_image, source.kind_patch)
     cluster.note(path=source.path)
     release.install_edge(cluster, source)
@@ -65,7 +66,7 @@ def image(cluster: kind.Cluster) -> None:
     """Build the demo's image and load it into the cluster; what runs the old one is restarted."""
     engine.ensure()
     _require(cluster)
-    _image(cluster, images.choose("", cluster.record()["path"]))
+    _image(cluster, images.get(cluster.record()["path"]))
 
 
 def _require(cluster: kind.Cluster) -> None:

