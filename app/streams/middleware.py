@@ -31,10 +31,11 @@ def bounded(
         # The body of an answer to HEAD is empty: no thread is held.
         if not response.streaming or request.method == "HEAD" or response.is_async:
             return response
-        fields = getattr(request, "log_fields", {}) | {"status": response.status_code}
+        fields = {"method": request.method, "path": request.path, "status": response.status_code}
+        fields |= getattr(request, "log_fields", {})
         stream = Stream(
             registry,
-            f"{fields.get('method')} {fields.get('path')} {response.status_code}",
+            f"{fields['method']} {fields['path']} {response.status_code}",
             fields,
             getattr(request, "started", time.monotonic()),
             lambda: _hang_up(request.META.get("gunicorn.socket")),
