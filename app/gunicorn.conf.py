@@ -55,7 +55,7 @@ except ImproperlyConfigured as error:
 def on_starting(server: Any) -> None:
     """Make the folder through which the workers add up their metrics, before the first of them needs it.
 
-    Three files for each worker, each 64 KiB long, of which only the pages in use take up memory: 4 KiB each. Those of a
+    Three files for each worker, each 64 KiB long, of which only the pages in use take up memory: 4 or 8 KiB. Those of a
     worker that died stay, as its counts do. So the chart's 16 MiB in /tmp last for more than a thousand workers.
     """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="metrics-")
