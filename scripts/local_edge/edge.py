@@ -110,6 +110,16 @@ def _server(name: str, command: Sequence[str], cwd: Path, folder: Path, url: str
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            _wait_until_group_is_gone(process.pid)
+
+
+def _wait_until_group_is_gone(group: int) -> None:
+    """Wait for gunicorn's workers, which hold its port until they have ended; nobody but init can reap them."""
+    give_up = time.monotonic() + _STOP_SECONDS
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < give_up:
+            os.killpg(group, 0)
+            time.sleep(0.02)
 
 
 def _wait_until_it_answers(name: str, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
