@@ -1,24 +1,56 @@
-"""The two paths that the kubelet asks for."""
+"""The paths that the kubelet and Prometheus ask for."""
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotFound
 from django.views.decorators.http import require_safe
+from streams.metrics import metrics
+from streams.registry import registry
 
-_PATHS = ("/livez", "/readyz")
+_TEXT = "text/plain"
 
 
 def probes(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Answer the probes whatever the Host is, and pass everything else on.
+    """Answer the probes and the scrapes whatever the Host is, and pass everything else on.
 
     "ok" means that a worker took the request and had a thread free for it. The app depends on nothing that it could
-    wait for, so being alive and being ready are the same.
+    wait for, so being alive and being ready are the same, until the worker is told to stop.
     """
-    answer = require_safe(lambda request: HttpResponse("ok\n", content_type="text/plain"))
+    answers = {path: require_safe(view) for path, view in _VIEWS.items()}
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        return answer(request) if request.path_info in _PATHS else get_response(request)
+        return answers.get(request.path_info, get_response)(request)
 
     return middleware
+
+
+def _livez(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("ok\n", content_type=_TEXT)
+
+
+def _readyz(request: HttpRequest) -> HttpResponse:
+    """Fail from SIGTERM on, for those who ask over a connection that they have: new ones are refused then.
+
+    A pod that Kubernetes stops is off its list before that, at once when it is deleted, and preStop gives the edge the
+    time to follow. This is for stops that come without one, as from a node or a load balancer with checks of its own.
+    That all streams are taken is no reason to fail: every pod may be full, and each still answers short requests.
+    """
+    if registry.stopping:
+        return HttpResponse("stopping\n", status=503, content_type=_TEXT)
+    return HttpResponse("ok\n", content_type=_TEXT)
+
+
+def _metrics(request: HttpRequest) -> HttpResponse:
+    """Answer those who ask the pod itself; for whoever comes through an edge, there is no such path.
+
+    Edges write X-Forwarded-For, and a client cannot keep them from it. Prometheus asks without one. So the numbers stay
+    inside, whatever the Ingress routes.
+    """
+    if "X-Forwarded-For" in request.headers:
+        return HttpResponseNotFound("Not found.\n", content_type=_TEXT)
+    return metrics(request)
+
+
+_VIEWS = {"/livez": _livez, "/readyz": _readyz, "/metrics": _metrics}

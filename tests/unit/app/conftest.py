@@ -31,7 +31,7 @@ def wsgi() -> Callable[..., Answer]:
 
     def ask(method: str, path: str) -> Answer:
         started: list[Any] = []
-        environ = RequestFactory(headers={"host": "localhost"}).generic(method, path).environ
+        environ = RequestFactory(headers={"host": "localhost", "x-request-id": "test"}).generic(method, path).environ
         iterable = application(environ, lambda status, headers: started.extend([status, headers]))
         chunks = list(iterable)
         iterable.close()

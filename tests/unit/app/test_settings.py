@@ -1,4 +1,3 @@
-import logging
 import os
 import runpy
 import subprocess
@@ -9,9 +8,16 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
-from download.rows import SourceBroke
 
 APP = Path(__file__).parents[3] / "app"
+NAMES = (
+    "DJANGO_ALLOWED_HOSTS",
+    "DJANGO_DEBUG",
+    "DJANGO_SECRET_KEY",
+    "FORWARDED_ALLOW_IPS",
+    "LOG_FORMAT",
+    "STREAM_SECONDS",
+)
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
@@ -31,6 +37,8 @@ def test_defaults_are_safe(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings["DEBUG"] is False
     assert settings["ALLOWED_HOSTS"] == ["localhost", "127.0.0.1", "[::1]"]
     assert len(settings["SECRET_KEY"]) >= 50
+    assert settings["STREAM_SECONDS"] == 960
+    assert [str(network) for network in settings["TRUSTED_EDGES"]] == ["127.0.0.1/32", "::1/128"]
     assert settings["SECRET_KEY"] != _settings(monkeypatch)["SECRET_KEY"]
 
 
@@ -40,10 +48,14 @@ def test_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
         DJANGO_DEBUG="True",
         DJANGO_ALLOWED_HOSTS="stream.example.com, .example.org,10.0.0.1,*",
         DJANGO_SECRET_KEY="not so random",  # noqa: S106
+        FORWARDED_ALLOW_IPS="10.244.0.0/16, fd00::7",
+        STREAM_SECONDS="7",
     )
     assert settings["DEBUG"] is True
     assert settings["ALLOWED_HOSTS"] == ["stream.example.com", ".example.org", "10.0.0.1", "*"]
     assert settings["SECRET_KEY"] == "not so random"  # noqa: S105
+    assert [str(network) for network in settings["TRUSTED_EDGES"]] == ["10.244.0.0/16", "fd00::7/128"]
+    assert settings["STREAM_SECONDS"] == 7
 
 
 @pytest.mark.parametrize(
@@ -53,7 +65,10 @@ def test_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DJANGO_ALLOWED_HOSTS", value)
         for value in ("", ",", "a,,b", "http://a", "a:80", "a b", "a/b", "*.example.com", "a..b", "::1")
     ]
-    + [("DJANGO_SECRET_KEY", "")],
+    + [("DJANGO_SECRET_KEY", "")]
+    + [("LOG_FORMAT", value) for value in ("", "JSON", "xml")]
+    + [("STREAM_SECONDS", value) for value in ("", "0", "-1", "1.5", "86401", "\u0663", "1" * 5000)]
+    + [("FORWARDED_ALLOW_IPS", value) for value in ("", "edge", "10.0.0.1,", "10.0.0.1/8", "*,10.0.0.1")],
 )
 def test_a_wrong_value_stops_the_start_with_a_sentence_that_names_it(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -70,26 +85,8 @@ def test_manage_check_is_clean() -> None:
     assert (done.returncode, done.stdout) == (0, "System check identified no issues (0 silenced).\n")
 
 
-def test_a_stream_broken_on_purpose_is_logged_in_one_line() -> None:
-    import streaming.wsgi  # noqa: F401
-
-    record = _logged(SourceBroke("the stream broke off after 6 of 12 rows"))
-    assert record.getMessage() == "Error handling request: the stream broke off after 6 of 12 rows"
-    assert record.exc_info is None
-    assert _logged(ValueError("a real one")).exc_info, "any other error keeps its traceback"
-
-
-def _logged(error: Exception) -> logging.LogRecord:
-    logger = logging.getLogger("gunicorn.error")
-    record = logger.makeRecord(
-        logger.name, logging.ERROR, __file__, 1, "Error handling request", (), (type(error), error, None)
-    )
-    assert logger.filter(record)
-    return record
-
-
 def _settings(monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[str, Any]:
-    for name in ("DJANGO_DEBUG", "DJANGO_ALLOWED_HOSTS", "DJANGO_SECRET_KEY"):
+    for name in NAMES:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -1,0 +1,102 @@
+"""One form for all log lines, Django's and gunicorn's too: a JSON object each, or text for people."""
+
+import json
+import logging
+import os
+import time
+import traceback
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+class Formatter(logging.Formatter):
+    """Make one line of a record, whatever a client put into it: control characters are escaped.
+
+    What a call passes as `extra={"fields": {…}}` becomes fields of the object; an exception becomes a field with its
+    whole traceback. Text shows that traceback in lines of its own, as a terminal is where it is read.
+    """
+
+    def __init__(self, form: str = "json") -> None:
+        """Choose between "json" and "text"."""
+        super().__init__()
+        self._text = form == "text"
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without its newline."""
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, Any] = {
+            "time": f"{seconds}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "pid": record.process,
+        }
+        line |= getattr(record, "fields", None) or _fields_of(getattr(record, "request", None))
+        trace = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info and record.exc_info[0] else ""
+        if self._text:
+            return _text(line) + (f"\n{trace}" if trace else "").rstrip()
+        if trace:
+            line["exception"] = trace
+        # ASCII alone: whatever shows the line needs to know no encoding, and cannot be made to break it.
+        return json.dumps(line, default=str)
+
+
+class Exceptions(logging.Filter):
+    """Lets a record pass when it carries an exception."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether it does."""
+        return bool(record.exc_info)
+
+
+def _fields_of(request: object) -> dict[str, Any]:
+    """Return the fields of the request that Django attaches to its own records."""
+    fields: dict[str, Any] = getattr(request, "log_fields", {})
+    return fields
+
+
+def _text(line: dict[str, Any]) -> str:
+    head = "{time} [{pid}] {level} {logger}: {message}".format(**line).translate(_ESCAPES)
+    # The message has the method and the path.
+    left_out = ("time", "pid", "level", "logger", "message", "method", "path", "status")
+    fields = [f"{name}={json.dumps(value, default=str)}" for name, value in line.items() if name not in left_out]
+    return " ".join([head, *fields])
+
+
+def form() -> str:
+    """Return the value of LOG_FORMAT, "json" by default.
+
+    Raises:
+        ImproperlyConfigured: it is neither "json" nor "text".
+    """
+    value = os.environ.get("LOG_FORMAT", "json")
+    if value not in ("json", "text"):
+        raise ImproperlyConfigured(f"LOG_FORMAT is {value!r}, but must be json or text.")
+    return value
+
+
+def config() -> dict[str, Any]:
+    """Return a configuration for logging.config.dictConfig, the same for Django and for gunicorn.
+
+    All goes to standard error, which is not buffered: `kubectl logs` shows it together with standard output.
+    """
+    to_stderr = {"handlers": ["stderr"], "level": "INFO", "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": "streaming.logs.Formatter", "form": form()}},
+        "filters": {"exceptions": {"()": "streaming.logs.Exceptions"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"handlers": ["stderr"], "level": "INFO"},
+        "loggers": {
+            # Exceptions alone: `streaming.requests` has a line for each answer, whatever its status.
+            "django.request": to_stderr | {"level": "ERROR", "filters": ["exceptions"]},
+            "django": to_stderr,
+            "gunicorn.error": to_stderr,
+            # That same line is the access log. gunicorn's own has neither a stream's outcome nor its request id.
+            "gunicorn.access": {"handlers": [], "level": "CRITICAL", "propagate": False},
+        },
+    }

@@ -1,0 +1,87 @@
+"""A request id and a log line for every request."""
+
+import ipaddress
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+
+logger = logging.getLogger("requests")
+
+# What edges send: hex digits in ingress-nginx, UUIDs in Envoy; long enough for the others.
+_SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,100}")
+# A line that is longer than 4096 bytes, in JSON, may be torn apart by another worker's.
+_SHOWN_PATH = 1000
+_QUIET = ("/livez", "/readyz", "/metrics")
+
+
+def logged(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Give each request an id, send it back as X-Request-ID, and log how the request was answered.
+
+    The id is the edge's, so that its log and this one can be put together. For a stream the lines come from `streams`;
+    the probes and the scrapes, every few seconds, are logged at the level debug, so by default not.
+
+    The outermost of all, so that nothing answers without it.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        request.started = time.monotonic()
+        asked = request.headers.get("X-Request-ID", "")
+        request_id = asked if _SANE_ID.fullmatch(asked) else uuid.uuid4().hex
+        request.log_fields = {
+            "request_id": request_id,
+            "client": client_of(request, settings.TRUSTED_EDGES),
+            "method": request.method,
+            "path": request.get_full_path()[:_SHOWN_PATH],
+        }
+        response = get_response(request)
+        response["X-Request-ID"] = request_id
+        if not response.streaming or request.method == "HEAD":
+            _log(request, response)
+        return response
+
+    return middleware
+
+
+def _log(request: HttpRequest, response: HttpResponseBase) -> None:
+    fields = request.log_fields | {
+        "status": response.status_code,
+        "duration_s": round(time.monotonic() - request.started, 3),
+    }
+    level = logging.DEBUG if request.path_info in _QUIET else logging.INFO
+    logger.log(level, "%s %s %s", fields["method"], fields["path"], response.status_code, extra={"fields": fields})
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def client_of(request: HttpRequest, edges: Sequence[Network]) -> str:
+    """Return the client's address: from X-Forwarded-For, as far as trusted edges wrote it.
+
+    Each hop appends whom it was asked by, so it is read from the right, up to the first address that is no edge's. What
+    is left of that, anybody may have written.
+    """
+    address = request.META.get("REMOTE_ADDR", "")
+    for said in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+        if not _within(address, edges) or not _is_address(said.strip()):
+            break
+        address = said.strip()
+    return str(address)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _within(address: str, networks: Sequence[Network]) -> bool:
+    return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)

@@ -1,0 +1,201 @@
+"""One stream: what it sent, how it ended, and the iterator that the server takes its chunks from."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, Self
+
+from streams import metrics
+from streams.registry import Registry, StreamStopped, current
+
+Outcome = Literal["completed", "client_gone", "source_error", "stopped", "refused"]
+
+logger = logging.getLogger("streams")
+
+_LEVELS = {"completed": logging.INFO, "client_gone": logging.INFO, "source_error": logging.ERROR}
+
+
+class Stream:
+    """The account of a stream. It ends once, with the outcome that came first; the slot is kept until `release`.
+
+    Attributes:
+        deadline: when it must be over, by the monotonic clock.
+        stopped: set when it was broken off, for a source that waits.
+        outcome: how it ended, or None.
+    """
+
+    def __init__(
+        self, registry: Registry, line: str, fields: dict[str, Any], started: float, interrupt: Callable[[], None]
+    ) -> None:
+        """Describe a stream that has no slot yet.
+
+        Args:
+            registry: gives out the slots.
+            line: begins its log lines, as in "GET /measure 200".
+            fields: are in its log lines.
+            started: when the request came, by the monotonic clock.
+            interrupt: wakes the thread that waits for the client to read.
+        """
+        self.deadline = float("inf")
+        self.stopped = threading.Event()
+        self.outcome: Outcome | None = None
+        self._registry = registry
+        self._line = line
+        self._fields = fields
+        self._started = started
+        self._interrupt = interrupt
+        self._first: float | None = None
+        self._bytes = self._chunks = 0
+        self._told = (0, 0)
+        self._tell_at = started + 1
+        self._open = False
+        self._ending = threading.Lock()
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self.outcome is not None
+
+    def begin(self, seconds: float) -> bool:
+        """Take a slot for at most so many seconds, or return False when there is none."""
+        self.deadline = self._started + seconds
+        if not self._registry.take(self):
+            self.outcome = "refused"
+            metrics.ENDED.labels("refused").inc()
+            return False
+        self._open = True
+        metrics.OPEN.inc()
+        logger.info("%s stream started", self._line, extra={"fields": self._fields})
+        return True
+
+    def sent(self, size: int) -> None:
+        """Count a chunk that goes to the server. An empty one doesn't: it is not sent, as it would mean the end."""
+        if not size:
+            return
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+            metrics.TTFB.observe(now - self._started)
+        self._bytes += size
+        self._chunks += 1
+        # Not for each chunk, which would cost more than the chunk itself.
+        if now >= self._tell_at:
+            self._tell_at = now + 1
+            self._tell()
+
+    def end(self, outcome: Outcome, error: BaseException | None = None, **fields: object) -> bool:
+        """Record how it ended, or return False when it had ended before."""
+        with self._ending:
+            if self.outcome is not None:
+                return False
+            self.outcome = outcome
+        duration = time.monotonic() - self._started
+        self._tell()
+        metrics.ENDED.labels(outcome).inc()
+        metrics.DURATION.labels(outcome).observe(duration)
+        numbers = {
+            "outcome": outcome,
+            "bytes": self._bytes,
+            "chunks": self._chunks,
+            "duration_s": round(duration, 3),
+            "ttfb_s": None if self._first is None else round(self._first - self._started, 3),
+        }
+        logger.log(
+            _LEVELS.get(outcome, logging.WARNING),
+            "%s stream %s",
+            self._line,
+            outcome,
+            extra={"fields": self._fields | numbers | fields},
+            exc_info=error,
+        )
+        return True
+
+    def stop(self, reason: str) -> None:
+        """Break it off, from another thread: the client gets no more, and no terminating chunk."""
+        if self.end("stopped", reason=reason):
+            self.stopped.set()
+            self._interrupt()
+
+    def release(self) -> None:
+        """Give the slot back, as no thread serves the stream any more; twice is once."""
+        self._registry.release(self)
+        if self._open:
+            self._open = False
+            metrics.OPEN.dec()
+
+    def _tell(self) -> None:
+        told, self._told = self._told, (self._bytes, self._chunks)
+        metrics.BYTES.inc(self._told[0] - told[0])
+        metrics.CHUNKS.inc(self._told[1] - told[1])
+
+
+class Body:
+    """The iterator that a WSGI server takes a stream's chunks from, in one thread.
+
+    Not a generator: closing one that was not started runs none of its code, and the slot would be lost.
+    """
+
+    def __init__(self, stream: Stream, source: Iterator[bytes]) -> None:
+        """Serve the source as a stream that has begun."""
+        self._stream = stream
+        self._source = source
+
+    def __iter__(self) -> Self:
+        """Return itself, as iterators do."""
+        return self
+
+    def __next__(self) -> bytes:
+        """Return the next chunk.
+
+        Raises:
+            StopIteration: the source came to its end. Only then may the server send the terminating chunk.
+            StreamStopped: the stream was broken off.
+            Exception: whatever the source raised.
+        """
+        stream = self._stream
+        current.stopped = stream.stopped
+        try:
+            if not stream.over:
+                chunk = next(self._source)
+                stream.sent(len(chunk))
+                return chunk
+        except StopIteration:
+            # Unless it was broken off meanwhile: then the log says so, and so must the wire.
+            if stream.end("completed"):
+                raise
+        except Exception as error:
+            if stream.end("source_error", error):
+                logged(error)
+            if not isinstance(error, StreamStopped):
+                raise
+        finally:
+            current.stopped = None
+        stopped = StreamStopped("the stream was broken off")
+        logged(stopped)
+        raise stopped
+
+    def close(self) -> None:
+        """End it, as the server says that it takes no more; without an end before, because the client has gone.
+
+        Or because gunicorn's sync worker took too long and is made to exit, in the midst of whatever it does.
+        """
+        if isinstance(sys.exception(), SystemExit):
+            self._stream.end("stopped", reason="the worker was made to exit")
+        self._stream.end("client_gone")
+        self._stream.release()
+
+
+def logged(error: BaseException) -> None:
+    """Remember that this error has its log line, for `unlogged`."""
+    with contextlib.suppress(AttributeError):
+        error.logged_by_streams = True  # type: ignore[attr-defined]
+
+
+def unlogged(record: logging.LogRecord) -> bool:
+    """Leave out gunicorn's report that a stream broke off: the stream's own line, with its request, came before."""
+    return not (record.exc_info and getattr(record.exc_info[1], "logged_by_streams", False))

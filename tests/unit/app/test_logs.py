@@ -1,0 +1,151 @@
+"""Log lines, request ids, and whom a request came from."""
+
+import ipaddress
+import json
+import logging
+import sys
+from typing import Any
+
+import pytest
+from django.test import Client, RequestFactory
+from hypothesis import given
+from hypothesis import strategies as st
+from streaming.logs import Formatter, config
+from streaming.requests import client_of
+
+
+def _record(message: str, *args: object, **attributes: object) -> logging.LogRecord:
+    record = logging.LogRecord("gunicorn.error", logging.WARNING, "", 0, message, args, None)
+    record.__dict__.update(attributes)
+    return record
+
+
+@given(message=st.text(), path=st.text())
+def test_a_record_is_one_line_of_json_whatever_is_in_it(message: str, path: str) -> None:
+    line = Formatter().format(_record("%s", message, fields={"path": path}))
+    assert line.isascii()
+    assert len(line.splitlines()) == 1
+    parsed = json.loads(line)
+    assert (parsed["message"], parsed["path"]) == (message, path)
+
+
+@given(message=st.text(), value=st.text())
+def test_a_record_is_one_line_of_text_too(message: str, value: str) -> None:
+    assert len(Formatter("text").format(_record("%s", message, fields={"client": value})).splitlines()) == 1
+
+
+def test_fields_of_a_line() -> None:
+    line = json.loads(Formatter().format(_record("Booting", created=1_700_000_000.25, msecs=250.0, process=7)))
+    assert line == {
+        "time": "2023-11-14T22:13:20.250Z",
+        "level": "WARNING",
+        "logger": "gunicorn.error",
+        "message": "Booting",
+        "pid": 7,
+    }
+
+
+def test_an_exception_is_a_field() -> None:
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError:
+        record = _record("Oops", exc_info=sys.exc_info())
+    line = Formatter().format(record)
+    assert "\n" not in line
+    assert json.loads(line)["exception"].endswith("ValueError: first\nsecond\n")
+    assert Formatter("text").format(record).endswith("\nValueError: first\nsecond")
+
+
+def test_all_loggers_have_the_one_form() -> None:
+    named = config()
+    assert {logger for logger, how in named["loggers"].items() if how["handlers"] == ["stderr"]} == {
+        "django",
+        "django.request",
+        "gunicorn.error",
+    }
+    assert named["root"]["handlers"] == ["stderr"]
+    assert list(named["handlers"]) == ["stderr"]
+
+
+def test_request_has_one_line_with_its_id(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        response = client.get("/nowhere?a=%0Ab", headers={"x-request-id": "edge-1"})
+    assert response["X-Request-ID"] == "edge-1"
+    (record,) = caplog.records
+    assert record.getMessage() == "GET /nowhere?a=%0Ab 404"
+    fields = _fields(record)
+    assert fields.pop("duration_s") >= 0
+    assert fields == {
+        "request_id": "edge-1",
+        "client": "127.0.0.1",
+        "method": "GET",
+        "path": "/nowhere?a=%0Ab",
+        "status": 404,
+    }
+
+
+def test_refused_stream_is_told_in_the_line_of_its_request(
+    client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.registry.registry.limit", 0)
+    with caplog.at_level(logging.INFO):
+        assert client.get("/measure").status_code == 503
+    assert [(record.name, _fields(record)["outcome"]) for record in caplog.records] == [("requests", "refused")]
+
+
+def test_lines_of_a_stream_carry_the_request(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        response = client.get("/measure?rows=2&delay_ms=0", headers={"x-request-id": "edge-2"})
+        response.getvalue()
+    assert [record.getMessage() for record in caplog.records] == [
+        "GET /measure?rows=2&delay_ms=0 200 stream started",
+        "GET /measure?rows=2&delay_ms=0 200 stream completed",
+    ]
+    assert {_fields(record)["request_id"] for record in caplog.records} == {"edge-2"}
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+def test_probes_and_scrapes_do_not_flood(client: Client, caplog: pytest.LogCaptureFixture, path: str) -> None:
+    with caplog.at_level(logging.INFO):
+        assert client.get(path).status_code == 200
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("sent", ["", "a b", "a\tb", 'a"b', "é", "x" * 101, "\x7f", "{}"])
+def test_an_id_that_is_not_sane_is_replaced(client: Client, sent: str) -> None:
+    made = client.get("/livez", headers={"x-request-id": sent})["X-Request-ID"]
+    assert len(made) == 32
+    assert made != client.get("/livez", headers={"x-request-id": sent})["X-Request-ID"]
+
+
+EDGES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
+
+
+@pytest.mark.parametrize(
+    ("peer", "said", "client"),
+    [
+        ("192.0.2.1", "198.51.100.7", "192.0.2.1"),
+        ("10.1.2.3", None, "10.1.2.3"),
+        ("10.1.2.3", "198.51.100.7", "198.51.100.7"),
+        ("fd00::1", "2001:db8::7", "2001:db8::7"),
+        ("10.1.2.3", "203.0.113.9, 198.51.100.7", "198.51.100.7"),
+        ("10.1.2.3", "203.0.113.9,198.51.100.7,10.9.9.9", "198.51.100.7"),
+        ("10.1.2.3", "10.9.9.9", "10.9.9.9"),
+        ("10.1.2.3", "203.0.113.9, <script>", "10.1.2.3"),
+        ("10.1.2.3", "203.0.113.9,", "10.1.2.3"),
+        ("", "198.51.100.7", ""),
+    ],
+)
+def test_client_is_whom_the_last_trusted_edge_was_asked_by(peer: str, said: str | None, client: str) -> None:
+    headers = {"x-forwarded-for": said} if said is not None else {}
+    assert client_of(RequestFactory(headers=headers).get("/", REMOTE_ADDR=peer), EDGES) == client
+
+
+def test_metrics_are_not_for_those_who_come_through_an_edge(client: Client) -> None:
+    assert b"streams_open" in client.get("/metrics", headers={"host": "10.244.0.7:8000"}).content
+    assert client.get("/metrics", headers={"x-forwarded-for": "198.51.100.7"}).status_code == 404
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = record.__dict__["fields"]
+    return dict(fields)
