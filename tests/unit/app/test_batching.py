@@ -175,6 +175,23 @@ def test_closing_closes_the_source_and_ends_its_thread(thread: bool) -> None:
         assert not closed_in[0].is_alive()
 
 
+@pytest.mark.parametrize("thread", [False, True])
+def test_a_source_to_which_somebody_else_holds_on_is_closed_too(thread: bool) -> None:
+    closed = threading.Event()
+
+    def rows() -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"row"
+        finally:
+            closed.set()
+
+    source = rows()
+    with closing(batched(source, size=3, thread=thread)) as chunks:  # type: ignore[type-var]
+        next(chunks)
+    assert closed.wait(5)
+
+
 def test_a_source_that_blocks_is_closed_as_soon_as_it_yields_and_nobody_waits_for_it() -> None:
     goes_on, closed = threading.Event(), threading.Event()
 
