@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from download import views
 from download.batching import SIZE
-from download.pacing import Pause, Steps
+from download.pacing import Pause, Steps, sleeping
 from download.rows import csv_rows
 
 BODY = b"One,Two,Three\r\n" + b"".join(b"Hello,world,%d\r\n" % number for number in range(1, 100))
@@ -107,3 +107,20 @@ def test_a_batch_leaves_while_the_rows_pause(client: Client) -> None:
     assert next(iter(response.streaming_content)) == b"One,Two,Three\r\n"
     assert time.monotonic() - started < 1
     response.close()
+
+
+def test_closing_the_stream_closes_what_it_is_made_of() -> None:
+    closed = []
+
+    def steps() -> Steps:
+        try:
+            yield b"row"
+            yield Pause(60)
+        finally:
+            closed.append(True)
+
+    source = steps()
+    stream: Any = sleeping(source)
+    assert next(stream) == b"row"
+    stream.close()
+    assert closed == [True]

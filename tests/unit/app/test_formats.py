@@ -122,6 +122,12 @@ def test_stream_goes_on_after_the_last_event_that_was_seen(client: Client, last:
     assert response["X-Stream-Promise"] == f"bytes={len(body)}"
 
 
+def test_nothing_is_waited_for_before_the_first_row_of_a_stream_that_goes_on() -> None:
+    steps = list(measured_rows(rows=4, size=32, delay_ms=250, after=2, form=SSE))
+    assert [step for step in steps if isinstance(step, Pause)] == [Pause(0.25)]
+    assert isinstance(steps[1], bytes)
+
+
 def test_browser_that_has_seen_all_is_told_not_to_come_again(client: Client) -> None:
     response = client.get("/measure?rows=5&delay_ms=0&format=sse", headers={"Last-Event-ID": "5"})
     assert (response.status_code, response.content) == (204, b"")
