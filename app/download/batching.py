@@ -12,7 +12,7 @@ import contextlib
 import contextvars
 import threading
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator
 
 SIZE = 64 << 10
 AGE = 0.05
@@ -62,7 +62,9 @@ class _Batch:
         return max(0.0, self._due - time.monotonic()) if self else None
 
 
-def batched(rows: Iterable[bytes], size: int = SIZE, age: float = AGE, *, thread: bool = False) -> Iterator[bytes]:
+def batched(
+    rows: Iterable[bytes], size: int = SIZE, age: float = AGE, *, thread: bool = False
+) -> Generator[bytes, None, None]:
     """Join rows into chunks.
 
     Nothing can interrupt a source that blocks in this very thread. So without `thread`, the age is looked at whenever
@@ -82,7 +84,7 @@ def batched(rows: Iterable[bytes], size: int = SIZE, age: float = AGE, *, thread
     return _pumped(rows, _Batch(size, age)) if thread else _in_this_thread(rows, _Batch(size, age))
 
 
-def _in_this_thread(rows: Iterable[bytes], batch: _Batch) -> Iterator[bytes]:
+def _in_this_thread(rows: Iterable[bytes], batch: _Batch) -> Generator[bytes, None, None]:
     with _closing(rows) as source:
         try:
             for row in source:
@@ -95,7 +97,7 @@ def _in_this_thread(rows: Iterable[bytes], batch: _Batch) -> Iterator[bytes]:
             yield batch.take()
 
 
-def _pumped(rows: Iterable[bytes], batch: _Batch) -> Iterator[bytes]:
+def _pumped(rows: Iterable[bytes], batch: _Batch) -> Generator[bytes, None, None]:
     changed = threading.Condition()
     ready: list[bytes] = []
     closed = ended = False
@@ -147,7 +149,7 @@ def _pumped(rows: Iterable[bytes], batch: _Batch) -> Iterator[bytes]:
             changed.notify_all()
 
 
-async def abatched(rows: AsyncIterable[bytes], size: int = SIZE, age: float = AGE) -> AsyncIterator[bytes]:
+async def abatched(rows: AsyncIterable[bytes], size: int = SIZE, age: float = AGE) -> AsyncGenerator[bytes, None]:
     """Join rows into chunks, as `batched` does; the age holds while the source is waiting.
 
     The source runs in a task of its own. That task goes on waiting for its row when the age is over, so no row is

@@ -166,7 +166,7 @@ def test_closing_closes_the_source_and_ends_its_thread(thread: bool) -> None:
         finally:
             closed_in.append(threading.current_thread())
 
-    with closing(batched(source(), size=30, thread=thread)) as chunks:  # type: ignore[type-var]
+    with closing(batched(source(), size=30, thread=thread)) as chunks:
         assert next(chunks) == b"row" * 10
     _wait_for(lambda: closed_in)
     assert (closed_in[0] is threading.current_thread()) is not thread
@@ -187,7 +187,7 @@ def test_a_source_to_which_somebody_else_holds_on_is_closed_too(thread: bool) ->
             closed.set()
 
     source = rows()
-    with closing(batched(source, size=3, thread=thread)) as chunks:  # type: ignore[type-var]
+    with closing(batched(source, size=3, thread=thread)) as chunks:
         next(chunks)
     assert closed.wait(5)
 
@@ -244,7 +244,7 @@ def test_closing_closes_an_async_source_wherever_it_is() -> None:
                 await asyncio.sleep(0)
                 closed.set()
 
-        async with aclosing(abatched(source(), size=3, age=0.01)) as chunks:  # type: ignore[type-var]
+        async with aclosing(abatched(source(), size=3, age=0.01)) as chunks:
             for _ in range(asked):
                 await anext(chunks)
         assert closed.is_set()
@@ -267,7 +267,7 @@ def test_cancelling_the_consumer_closes_the_async_source() -> None:
                 closed.set()
 
         async def consume() -> None:
-            async with aclosing(abatched(source())) as chunks:  # type: ignore[type-var]
+            async with aclosing(abatched(source())) as chunks:
                 async for _ in chunks:
                     pass
 
@@ -289,7 +289,7 @@ def test_a_slow_client_makes_the_source_wait() -> None:
             produced.append(number)
             yield b"12345"
 
-    with closing(batched(source(), size=50, thread=True)) as chunks:  # type: ignore[type-var]
+    with closing(batched(source(), size=50, thread=True)) as chunks:
         next(chunks)
         time.sleep(0.3)
         # One chunk is with us, one is ready, and a row waits to be taken.
@@ -306,7 +306,7 @@ def test_a_slow_client_makes_an_async_source_wait() -> None:
             yield b"12345"
 
     async def consume() -> None:
-        async with aclosing(abatched(source(), size=50)) as chunks:  # type: ignore[type-var]
+        async with aclosing(abatched(source(), size=50)) as chunks:
             for _ in range(5):
                 before = len(produced)
                 assert await anext(chunks) == b"12345" * 10

@@ -62,8 +62,7 @@ def test_rows_as_events_and_as_objects(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(count=st.integers(1, 40), size=st.integers(32, 400))
 def test_all_formats_say_the_same(count: int, size: int) -> None:
     text, sse, ndjson = (
-        b"".join(measured_rows(rows=count, size=size, delay_ms=0, form=form))  # type: ignore[arg-type]
-        for form in FORMATS.values()
+        b"".join(measured_rows(rows=count, size=size, delay_ms=0, form=form)) for form in FORMATS.values()
     )
     lines = [re.sub(r"\d{10}\.\d{9}", "", line) for line in text.decode().splitlines()]
     assert [(int(number), re.sub(r"\d{10}\.\d{9}", "", data)) for number, data in _events(sse)] == [
@@ -78,7 +77,7 @@ def test_all_formats_say_the_same(count: int, size: int) -> None:
 def test_what_is_promised_is_what_the_verifier_counts(data: st.DataObject, count: int, size: int, form: str) -> None:
     after = data.draw(st.integers(0, count - 1)) if form == "sse" else 0
     asked: dict[str, Any] = {"rows": count, "size": size, "after": after, "form": FORMATS[form]}
-    body = b"".join(measured_rows(delay_ms=0, **asked))  # type: ignore[arg-type]
+    body = b"".join(measured_rows(delay_ms=0, **asked))
     promise = parse_promise([("X-Stream-Promise", rows.promise(**asked) or "")])
     # An event is three lines, which are three rows to the verifier.
     assert promise == Promise(bytes=len(body), rows=None if form == "sse" else body.count(b"\n"))
