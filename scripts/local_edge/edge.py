@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 _APP = Path(__file__).resolve().parents[2] / "app"
 _TEMPLATE = Path(__file__).with_name("nginx.conf.template")
@@ -110,6 +111,7 @@ def _server(name: str, command: Sequence[str], cwd: Path, folder: Path, url: str
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            _wait_until_nothing_listens(url)
 
 
 def _wait_until_it_answers(name: str, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -121,6 +123,16 @@ def _wait_until_it_answers(name: str, process: subprocess.Popen[bytes], url: str
         if time.monotonic() > give_up:
             raise StartFailed(f"{name} did not answer at {url}/livez within {_START_SECONDS} s.{_tail(log)}")
         time.sleep(0.05)
+
+
+def _wait_until_nothing_listens(url: str) -> None:
+    """Wait for gunicorn's workers: they are no children of ours, and can outlive their master by a moment."""
+    address = urlsplit(url)
+    give_up = time.monotonic() + _STOP_SECONDS
+    with contextlib.suppress(OSError):
+        while time.monotonic() < give_up:
+            socket.create_connection((str(address.hostname), address.port or 80), timeout=1).close()
+            time.sleep(0.02)
 
 
 def _answers(url: str) -> bool:
