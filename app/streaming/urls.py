@@ -7,5 +7,6 @@ from download import views
 urlpatterns = [
     path("download_csv", require_safe(views.download_csv)),
     path("download_csv_streaming", require_safe(views.download_csv_streaming)),
+    path("binary", require_safe(views.binary)),
     path("measure", require_safe(views.measure)),
 ]

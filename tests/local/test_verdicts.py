@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from local_edge import LocalEdge
 
 Verify = Callable[[str], dict[str, Any]]
@@ -76,3 +77,33 @@ def test_stream_that_breaks_off_before_its_first_row(good_edge: LocalEdge, verif
         report = verify(url + "/measure?rows=3&fail_after=0")
         assert report["observation"]["status"] == 200
         assert _results(report)[:2] == ("FAIL", "FAIL")
+
+
+def test_asking_for_no_buffering_by_header_makes_the_bad_edge_stream(bad_edge: LocalEdge, verify: Verify) -> None:
+    report = verify(bad_edge.url + SHORT + "&accel_buffering=no")
+    assert report["exit"] == 0
+    assert _results(report) == ("PASS", "PASS", "PASS")
+
+
+@pytest.mark.parametrize("form", ["sse", "ndjson"])
+def test_other_formats_are_complete_and_their_timing_cannot_be_told(
+    good_edge: LocalEdge, verify: Verify, form: str
+) -> None:
+    report = verify(f"{good_edge.url}/measure?rows=12&delay_ms=20&format={form}")
+    assert _results(report) == ("PASS", "PASS", "INCONCLUSIVE")
+
+
+@pytest.mark.parametrize("form", ["sse", "ndjson"])
+def test_other_formats_that_break_off_behind_http10_are_told_by_what_was_promised(
+    unbuffered_http10_edge: LocalEdge, verify: Verify, form: str
+) -> None:
+    report = verify(f"{unbuffered_http10_edge.url}/measure?rows=12&delay_ms=20&fail_after=6&format={form}")
+    assert report["exit"] == 1
+    assert _results(report)[:2] == ("PASS", "FAIL")
+    assert "truncated: " in report["completeness"]["sentence"]
+
+
+def test_binary_stream_arrives_with_the_digest_that_was_told_in_advance(good_edge: LocalEdge, verify: Verify) -> None:
+    report = verify(good_edge.url + "/binary?size=20000000")
+    assert _results(report)[:2] == ("PASS", "PASS")
+    assert report["completeness"]["numbers"]["bytes"] == 20_000_000

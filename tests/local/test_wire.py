@@ -1,6 +1,7 @@
 """What is on the wire: asked for with curl, as the README does, and without the verifier."""
 
 import http.client
+import re
 import subprocess
 import time
 import urllib.request
@@ -61,6 +62,42 @@ def test_streamed_csv_is_still_chunked_behind_the_edge(good_edge: LocalEdge) -> 
 def test_rows_that_are_apart_keep_their_chunks_behind_the_edge(good_edge: LocalEdge) -> None:
     _, raw = _curl(good_edge.url + "/measure?rows=5&size=64&delay_ms=50")
     assert _chunks(raw)[0] == ["40"] * 5 + ["0"]
+
+
+def test_rows_that_come_fast_leave_the_app_in_batches_if_asked(good_edge: LocalEdge) -> None:
+    _, by_row = _curl(good_edge.app_url + "/download_csv_streaming?rows=20000")
+    _, by_batch = _curl(good_edge.app_url + "/download_csv_streaming?rows=20000&chunk=batch")
+    row_sizes, row_content = _chunks(by_row)
+    batch_sizes, batch_content = _chunks(by_batch)
+    assert row_content == batch_content
+    assert len(row_sizes) == 20_002
+    # 6 of 64 KiB at most; more if the machine was so busy that their age ended.
+    assert 7 <= len(batch_sizes) < 100
+
+
+def test_events_go_on_where_they_broke_off(good_edge: LocalEdge) -> None:
+    url = good_edge.url + "/measure?format=sse&rows=6&delay_ms=250&heartbeat_ms=100&fail_after=3"
+    done = subprocess.run(["curl", "-sS", "-N", url], capture_output=True, timeout=30)
+    assert done.returncode == 18, "curl calls this a transfer that ended early"
+    assert re.findall(rb"(?m)^id: (\d+)$", done.stdout) == [b"1", b"2", b"3"]
+    assert done.stdout.count(b": heartbeat\n\n") == 6
+    again = subprocess.run(["curl", "-sS", "-N", "-H", "Last-Event-ID: 3", url], capture_output=True, timeout=30)
+    assert again.returncode == 0
+    assert re.findall(rb"(?m)^id: (\d+)$", again.stdout) == [b"4", b"5", b"6"]
+    end = subprocess.run(["curl", "-sS", "-i", "-H", "Last-Event-ID: 6", url], capture_output=True, timeout=30)
+    assert end.stdout.startswith(b"HTTP/1.1 204 ")
+
+
+def test_clients_that_leave_do_not_keep_their_threads(good_edge: LocalEdge) -> None:
+    """Each of these streams would take one for 10 minutes; there are 32 in all."""
+    for _ in range(40):
+        connection = http.client.HTTPConnection("127.0.0.1", urlsplit(good_edge.app_url).port, timeout=10)
+        connection.request("GET", "/download_csv_streaming?rows=12000&delay_ms=50&chunk=batch")
+        assert connection.getresponse().read(15) == b"One,Two,Three\r\n"
+        connection.close()
+    started = time.monotonic()
+    with urllib.request.urlopen(good_edge.app_url + "/livez", timeout=10):  # noqa: S310
+        assert time.monotonic() - started < 5
 
 
 def test_broken_stream_ends_without_terminating_chunk(good_edge: LocalEdge) -> None:

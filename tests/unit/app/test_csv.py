@@ -1,9 +1,14 @@
-from collections.abc import Callable, Iterator
+import itertools
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.test import Client
 from download import views
+from download.batching import SIZE
+from download.pacing import Pause, Steps, sleeping
+from download.rows import csv_rows
 
 BODY = b"One,Two,Three\r\n" + b"".join(b"Hello,world,%d\r\n" % number for number in range(1, 100))
 
@@ -22,7 +27,10 @@ def test_plain_csv_says_its_length(client: Client) -> None:
 
 
 def test_length_counts_bytes_and_not_characters(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views, "csv_rows", lambda: iter(["häßlich\r\n"]))
+    def rows(**_: object) -> Steps:
+        yield "häßlich\r\n".encode()
+
+    monkeypatch.setattr(views, "csv_rows", rows)
     response = client.get("/download_csv")
     assert response["Content-Length"] == str(len(response.content)) == "11"
 
@@ -36,13 +44,83 @@ def test_streamed_csv_is_one_write_for_each_row(wsgi: Callable[..., Any]) -> Non
 def test_streamed_csv_is_produced_only_when_asked_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     produced = []
 
-    def rows() -> Iterator[str]:
+    def rows(**_: object) -> Steps:
         for number in range(3):
             produced.append(number)
-            yield f"{number}\r\n"
+            yield b"%d\r\n" % number
 
     monkeypatch.setattr(views, "csv_rows", rows)
     stream = iter(client.get("/download_csv_streaming").streaming_content)
     assert produced == []
     assert next(stream) == b"0\r\n"
     assert produced == [0]
+
+
+@pytest.mark.parametrize("path", ["/download_csv", "/download_csv_streaming", "/download_csv_streaming?chunk=row"])
+def test_as_many_rows_as_asked_for(client: Client, path: str) -> None:
+    path += "&" if "?" in path else "?"
+    body = client.get(path + "rows=1234").getvalue()
+    assert body.startswith(BODY)
+    assert body.endswith(b"\r\nHello,world,1234\r\n")
+    assert body.count(b"\r\n") == 1235
+
+
+def test_pause_is_before_each_row_but_the_header_line() -> None:
+    assert [step if isinstance(step, Pause) else b"" for step in csv_rows(rows=2, delay_ms=250)] == [
+        b"",
+        Pause(0.25),
+        b"",
+        Pause(0.25),
+        b"",
+    ]
+
+
+@pytest.mark.parametrize("path", ["/download_csv", "/download_csv_streaming", "/download_csv_streaming?chunk=batch"])
+def test_delay_is_waited_for(client: Client, path: str) -> None:
+    path += "&" if "?" in path else "?"
+    started = time.monotonic()
+    assert client.get(path + "rows=3&delay_ms=40").getvalue() == BODY[: BODY.index(b"Hello,world,4")]
+    assert time.monotonic() - started >= 0.12
+
+
+@pytest.mark.parametrize("delay", ["", "&delay_ms=1"])
+def test_batches_are_the_same_bytes_in_fewer_writes(wsgi: Callable[..., Any], delay: str) -> None:
+    rows = wsgi("GET", f"/download_csv_streaming?rows=200{delay}").chunks
+    batches = wsgi("GET", f"/download_csv_streaming?rows=200{delay}&chunk=batch").chunks
+    assert b"".join(batches) == b"".join(rows)
+    assert len(rows) == 201
+    # In 200 ms a batch leaves every 50 ms, or as much later as the machine is busy.
+    assert len(batches) <= (100 if delay else 1)
+
+
+def test_batches_of_fast_rows_are_full(wsgi: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count(step=1e-9)
+    monkeypatch.setattr("download.batching.time.monotonic", lambda: next(ticks))
+    batches = wsgi("GET", "/download_csv_streaming?rows=20000&chunk=batch").chunks
+    assert len(batches) == 6
+    assert all(SIZE - 20 < len(batch) <= SIZE for batch in batches[:-1])
+
+
+def test_a_batch_leaves_while_the_rows_pause(client: Client) -> None:
+    started = time.monotonic()
+    response = client.get("/download_csv_streaming?rows=10&delay_ms=2000&chunk=batch")
+    assert next(iter(response.streaming_content)) == b"One,Two,Three\r\n"
+    assert time.monotonic() - started < 1
+    response.close()
+
+
+def test_closing_the_stream_closes_what_it_is_made_of() -> None:
+    closed = []
+
+    def steps() -> Steps:
+        try:
+            yield b"row"
+            yield Pause(60)
+        finally:
+            closed.append(True)
+
+    source = steps()
+    stream: Any = sleeping(source)
+    assert next(stream) == b"row"
+    stream.close()
+    assert closed == [True]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from download import rows, views
+from download.pacing import sleeping
 from download.rows import SourceBroke, measured_rows
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +35,7 @@ def test_row_carries_its_number_and_the_time_at_which_it_was_yielded(monkeypatch
 def test_pause_is_between_rows_and_not_before_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     happened: list[float | str] = []
     monkeypatch.setattr(time, "sleep", happened.append)
-    for _ in measured_rows(rows=3, size=32, delay_ms=250):
+    for _ in sleeping(measured_rows(rows=3, size=32, delay_ms=250)):
         happened.append("row")
     assert happened == ["row", 0.25, "row", 0.25, "row"]
 
@@ -82,7 +83,18 @@ def test_a_stream_that_breaks_off_has_promised_all_rows(client: Client) -> None:
         broken.getvalue()
 
 
-@pytest.mark.parametrize("path", ["/download_csv_streaming", "/measure"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/download_csv_streaming",
+        "/download_csv_streaming?chunk=batch",
+        "/download_csv_streaming?chunk=batch&delay_ms=1",
+        "/measure",
+        "/measure?format=sse",
+        "/measure?format=ndjson",
+        "/binary",
+    ],
+)
 def test_head_gives_the_same_header_and_starts_no_generator(
     wsgi: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
@@ -92,8 +104,8 @@ def test_head_gives_the_same_header_and_starts_no_generator(
         started.append(path)
         yield b"row\n"
 
-    monkeypatch.setattr(views, "csv_rows", generator)
-    monkeypatch.setattr(views, "measured_rows", generator)
+    for name in ("csv_rows", "measured_rows", "binary_chunks"):
+        monkeypatch.setattr(views, name, generator)
     head = wsgi("HEAD", path)
     assert (head.status, head.chunks, started) == (200, [], [])
     get = wsgi("GET", path)
@@ -111,7 +123,9 @@ def test_head_of_a_plain_response_has_no_body_but_its_length(wsgi: Callable[...,
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-@pytest.mark.parametrize("path", ["/download_csv", "/download_csv_streaming", "/measure", "/livez", "/readyz"])
+@pytest.mark.parametrize(
+    "path", ["/download_csv", "/download_csv_streaming", "/measure", "/binary", "/livez", "/readyz"]
+)
 def test_only_get_and_head_are_allowed(client: Client, path: str, method: str) -> None:
     response = client.generic(method, path)
     assert response.status_code == 405

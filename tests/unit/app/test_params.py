@@ -1,8 +1,21 @@
+from dataclasses import asdict, fields
+from unittest.mock import patch
 from urllib.parse import quote, urlencode
 
 import pytest
 from django.test import Client
-from download.params import MAX_BYTES, MAX_DURATION_MS, BadParameter, MeasureParams, parse
+from download.formats import FORMATS, Format
+from download.params import (
+    MAX_BYTES,
+    MAX_DURATION_MS,
+    BadParameter,
+    BinaryParams,
+    CsvParams,
+    CsvStreamParams,
+    MeasureParams,
+    _Number,
+    parse,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,7 +54,7 @@ def test_more_than_15_minutes_are_refused(client: Client, query: str) -> None:
 @pytest.mark.parametrize("name", ["Rows", "rows ", "", "row", "__class__", "rows\x00", "<b>", "a" * 3000, "数"])
 def test_unknown_parameter_is_refused(client: Client, name: str) -> None:
     _assert_refused(
-        client, urlencode({name: "5"}), "is not a parameter here, only rows, size, delay_ms, fail_after are"
+        client, urlencode({name: "5"}), "is not a parameter here, only rows, size, delay_ms, fail_after, format, "
     )
 
 
@@ -66,7 +79,7 @@ def test_more_parameters_than_django_reads_are_refused(client: Client) -> None:
     ],
 )
 def test_limits_themselves_are_allowed(query: dict[str, str], expected: MeasureParams) -> None:
-    assert parse((name, [value]) for name, value in query.items()) == expected
+    assert parse(MeasureParams, ((name, [value]) for name, value in query.items())) == expected
 
 
 values = st.one_of(st.integers(-10, 200_000).map(str), st.text(max_size=12))
@@ -75,7 +88,7 @@ values = st.one_of(st.integers(-10, 200_000).map(str), st.text(max_size=12))
 @given(st.dictionaries(st.one_of(st.sampled_from(NAMES), st.text(max_size=8)), st.lists(values, max_size=3)))
 def test_whatever_is_accepted_is_within_all_limits(query: dict[str, list[str]]) -> None:
     try:
-        params = parse(query.items())
+        params = parse(MeasureParams, query.items())
     except BadParameter as refused:
         assert str(refused).isascii()
         assert str(refused).isprintable()
@@ -90,12 +103,116 @@ def test_whatever_is_accepted_is_within_all_limits(query: dict[str, list[str]]) 
     assert params.fail_after is None or 0 <= params.fail_after < params.rows
 
 
-@given(st.binary(max_size=60))
-def test_no_query_string_is_answered_by_a_server_error(raw: bytes) -> None:
-    response = Client(headers={"host": "localhost"}).generic(
-        "HEAD", "/measure", QUERY_STRING=raw.decode("latin-1").replace("\r", "").replace("\n", "")
-    )
+VIEWS = {
+    "/download_csv": CsvParams,
+    "/download_csv_streaming": CsvStreamParams,
+    "/measure": MeasureParams,
+    "/binary": BinaryParams,
+}
+ALL_NAMES = sorted({one.name for kind in VIEWS.values() for one in fields(kind)})
+# Around every bound, and each of the words.
+TELLING = sorted(
+    {
+        str(edge + step)
+        for kind in VIEWS.values()
+        for one in fields(kind)
+        if isinstance(one.metadata["allowed"], _Number)
+        for edge in (one.metadata["allowed"].lowest, one.metadata["allowed"].highest)
+        for step in (-1, 0, 1)
+    }
+    | {"row", "batch", "text", "sse", "ndjson", "no", "yes", "100", "1000"}
+)
+queries = st.one_of(
+    st.dictionaries(
+        st.sampled_from(ALL_NAMES), st.one_of(st.sampled_from(TELLING), st.text(max_size=8)), max_size=5
+    ).map(urlencode),
+    st.binary(max_size=60).map(lambda raw: raw.decode("latin-1").replace("\r", "").replace("\n", "")),
+)
+
+
+@pytest.mark.parametrize("path", [path for path in VIEWS if path != "/download_csv"])
+@given(query=queries)
+def test_no_query_string_is_answered_by_a_server_error(path: str, query: str) -> None:
+    response = Client(headers={"host": "localhost"}).generic("HEAD", path, QUERY_STRING=query)
     assert response.status_code in (200, 400)
+
+
+@given(query=queries)
+def test_no_query_string_for_the_plain_csv_is_answered_by_a_server_error(query: str) -> None:
+    # This one is made before its header is known, so all waiting is left out.
+    with patch("time.sleep"):
+        response = Client(headers={"host": "localhost"}).get("/download_csv", QUERY_STRING=query)
+    assert response.status_code in (200, 400)
+    assert len(response.content) <= 2 << 20
+
+
+@pytest.mark.parametrize("path", VIEWS)
+@given(st.dictionaries(st.sampled_from(ALL_NAMES), st.sampled_from(TELLING), max_size=6))
+def test_whatever_any_view_accepts_is_bounded(path: str, query: dict[str, str]) -> None:
+    try:
+        params = parse(VIEWS[path], ((name, [value]) for name, value in query.items()))
+    except BadParameter as refused:
+        assert str(refused).isascii()
+        assert str(refused).endswith(".")
+        return
+    asked = asdict(params)
+    assert asked.get("rows", 0) * asked.get("delay_ms", 0) <= 15 * 60_000
+    if path == "/download_csv":
+        assert asked["rows"] <= 100_000
+        assert asked["rows"] * asked["delay_ms"] <= 120_000
+    if path == "/measure":
+        assert asked["rows"] * asked["size"] <= 64 << 20
+        if asked["heartbeat_ms"]:
+            # So at most 9000 of them.
+            assert asked["heartbeat_ms"] >= 100
+            assert asked["format"] == "sse"
+    if path == "/binary":
+        assert asked["size"] <= 1 << 30
+        assert 64 <= asked["chunk_bytes"] <= 1 << 20
+
+
+@pytest.mark.parametrize("form", FORMATS.values())
+@pytest.mark.parametrize("number", [1, 100_000])
+def test_what_a_format_puts_around_a_row_is_less_than_64_bytes(form: Format, number: int) -> None:
+    assert len(form.row(number, b"0000000000.000000000", b"x")) < 32 + 64
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("/download_csv?rows=100001", "rows is '100001', but must be a whole number from 1 to 100000"),
+        ("/download_csv?rows=3&delay_ms=60000", "must be at most 120000 ms (2 minutes)"),
+        ("/download_csv?chunk=batch", "'chunk' is not a parameter here, only rows, delay_ms are."),
+        ("/download_csv?accel_buffering=no", "'accel_buffering' is not a parameter here"),
+        ("/download_csv_streaming?rows=10000001", "rows is '10000001'"),
+        ("/download_csv_streaming?rows=16&delay_ms=60000", "must be at most 900000 ms (15 minutes)"),
+        ("/download_csv_streaming?chunk=rows", "chunk is 'rows', but must be row or batch."),
+        ("/download_csv_streaming?accel_buffering=yes", "accel_buffering is 'yes', but must be no."),
+        ("/measure?format=json", "format is 'json', but must be text or sse or ndjson."),
+        ("/measure?format=", "format is '', but must be"),
+        ("/measure?format=sse&format=sse", "format is given 2 times"),
+        ("/measure?heartbeat_ms=1000", "heartbeat_ms is only for format=sse, and not for format=text."),
+        ("/measure?format=sse&heartbeat_ms=99", "heartbeat_ms is 99, but must be 0 for none, or at least 100."),
+        ("/measure?chunk=batch", "'chunk' is not a parameter here"),
+        ("/binary?size=0", "size is '0', but must be a whole number from 1 to 1073741824"),
+        ("/binary?size=1073741825", "size is '1073741825'"),
+        ("/binary?chunk_bytes=63", "chunk_bytes is '63', but must be a whole number from 64 to 1048576"),
+        ("/binary?chunk_bytes=1048577", "chunk_bytes is '1048577'"),
+        ("/binary?rows=5", "'rows' is not a parameter here, only size, chunk_bytes, accel_buffering are."),
+    ],
+)
+def test_each_view_refuses_what_is_not_for_it(client: Client, url: str, words: str) -> None:
+    response = client.get(url)
+    assert response.status_code == 400
+    assert response["Content-Type"] == "text/plain; charset=utf-8"
+    assert words in response.content.decode("ascii")
+    assert response.content.endswith(b".\n")
+
+
+@pytest.mark.parametrize("path", ["/download_csv_streaming", "/measure", "/measure?format=sse", "/binary"])
+def test_the_edge_is_told_not_to_buffer_only_where_asked(client: Client, path: str) -> None:
+    assert "X-Accel-Buffering" not in client.head(path)
+    assert client.head(f"{path}{'&' if '?' in path else '?'}accel_buffering=no")["X-Accel-Buffering"] == "no"
 
 
 def _assert_refused(client: Client, query: str, words: str) -> None:
