@@ -33,10 +33,12 @@ class Demo:
     Attributes:
         url: address of the edge.
         host: under which the chart's own Ingress answers; `buffered.test` and `buffered-http10.test` are the others.
+        namespace: in which all of it is.
     """
 
     url: str
     host: str
+    namespace: str = NAMESPACE
 
     def verify(self, query: str, host: str = "") -> tuple[int, dict[str, Any]]:
         """Run the verifier on the measuring stream as a user does; return its exit status and verdicts by question."""

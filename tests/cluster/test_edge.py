@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import urllib.error
+import urllib.request
+import uuid
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
 import local_edge
+import pytest
 from cluster import release
 from cluster.kind import Cluster
 
@@ -58,6 +64,33 @@ def test_a_broken_stream_looks_whole_through_the_bad_ingress_and_is_found_by_its
     assert verdicts["framing"]["result"] == "PASS"
     assert verdicts["completeness"]["result"] == "FAIL"
     assert "4 of 8 rows" in verdicts["completeness"]["sentence"]
+
+
+def test_one_header_of_the_app_sets_the_bad_ingress_right(demo: Any) -> None:
+    status, verdicts = demo.verify(f"{SHORT}&accel_buffering=no", "buffered-http10.test")
+    assert status == 0, verdicts
+
+
+def test_metrics_are_not_for_those_who_come_through_the_edge(demo: Any) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        _get(f"{demo.url}/metrics", demo.host)
+
+
+def test_a_request_id_crosses_the_edge_into_the_log_and_back(cluster: Cluster, demo: Any) -> None:
+    identity = f"test-{uuid.uuid4()}"
+    assert _get(f"{demo.url}/measure?rows=1", demo.host, identity)["X-Request-ID"] == identity
+    logged = cluster.kubectl("logs", "-n", demo.namespace, "-l", "app.kubernetes.io/name=streaming", "--tail=-1")
+    lines = [json.loads(line) for line in logged.splitlines()]
+    mine = [line for line in lines if line.get("request_id") == identity]
+    assert [line.get("outcome") for line in mine] == [None, "completed"]
+    assert (mine[1]["bytes"], mine[1]["chunks"]) == (64, 1)
+
+
+def _get(url: str, host: str, request_id: str = "") -> Message:
+    request = urllib.request.Request(url, headers={"Host": host, "X-Request-ID": request_id})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        response.read()
+        return response.headers
 
 
 def test_the_local_edge_has_the_directives_that_the_controller_renders(cluster: Cluster, demo: Any) -> None:
