@@ -145,7 +145,8 @@ class Cluster:
         return [name for name in self.containers() if name in running]
 
     def _start(self) -> None:
-        stopped = [name for name in self.containers() if name not in self._running()]
+        running = self._running()
+        stopped = [name for name in self.containers() if name not in running]
         if stopped:
             run.step(f"Start the stopped cluster {self.name}", "docker", "start", *stopped)
         # Also where it runs: the user may have removed the context, and the API server may have just been started.
