@@ -36,4 +36,4 @@ ENV PYTHONPATH=/srv/site-packages \
 # By number, so that Kubernetes can tell that it isn't root (runAsNonRoot).
 USER 10001:10001
 EXPOSE 8000
-CMD ["python3", "-m", "gunicorn", "streaming.wsgi"]
+CMD ["python3", "-m", "gunicorn"]

@@ -3,8 +3,12 @@
 Each can be overridden by the command line or by GUNICORN_CMD_ARGS, such as GUNICORN_CMD_ARGS="--threads 32".
 
 Environment, beside what streaming.settings reads:
-    STREAMS_PER_WORKER: how many streams a worker may have open, less than its threads; by default all but four of them,
-        and at least half.
+    WORKER_CLASS: how a worker serves streams.
+        gthread, the default: a thread for each of them, by WSGI.
+        asgi: one event loop for all of them, by ASGI.
+        sync: one request at a time, by WSGI, to be shown why that is not for streams.
+    STREAMS_PER_WORKER: how many streams a worker may have open. With gthread less than its threads, by default all but
+        four of them, and at least half; with asgi 500 by default.
     FORWARDED_ALLOW_IPS: from which peers X-Forwarded-Proto is believed; gunicorn reads it by itself. It never takes
         REMOTE_ADDR from X-Forwarded-For: streaming.requests does, for the log.
 """
@@ -17,17 +21,29 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from streaming import logs
+
+# Read here, in the master, before any worker: a value that can't be used ends gunicorn with one sentence.
+try:
+    from streaming import settings
+except ImproperlyConfigured as error:
+    sys.exit(f"Error: {error}")
 
 # Within a pod: the Service, and so the edge, connects to the pod's address.
 bind = "0.0.0.0:8000"
 
-# gthread, with a bound on streams: a thread each for every open one. The sync worker would be killed in the middle of a
-# stream longer than `timeout`.
-worker_class = "streams.worker.Worker"
+# The ASGI worker is gunicorn's own: the same master, signals, settings and logs as the others, and no further package.
+# Sync would be killed in the middle of a stream longer than `timeout`.
+_WORKERS = {
+    "gthread": ("streams.workers.Threads", "streaming.wsgi"),
+    "asgi": ("streams.workers.EventLoop", "streaming.asgi"),
+    "sync": ("streams.workers.OneAtATime", "streaming.wsgi"),
+}
+worker_class, wsgi_app = _WORKERS[settings.WORKER_CLASS]
+# Django has nothing to do at an ASGI server's start and end.
+asgi_lifespan = "off"
 # More than one, so that one that dies doesn't take all streams with it; 2 x 12 is the number of streams at a time.
 workers = 2
-threads = 16
+threads = 16 if settings.WORKER_CLASS == "gthread" else 1
 # max_requests stays unset: a worker that reached it would end as after SIGTERM, and cut every stream that is longer
 # than graceful_timeout, without a log line and at a moment that nobody chose.
 
@@ -46,10 +62,7 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
 
 # gunicorn's lines in the form of all others. The access log is the line of streaming.requests.
-try:
-    logconfig_dict = logs.config()
-except ImproperlyConfigured as error:
-    sys.exit(f"Error: {error}")
+logconfig_dict = settings.LOGGING
 
 
 def on_starting(server: Any) -> None:

@@ -1,29 +1,28 @@
 """The paths that the kubelet and Prometheus ask for."""
 
-from collections.abc import Callable
+from collections.abc import Generator
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotFound
 from django.views.decorators.http import require_safe
+from streaming.around import around
 from streams.metrics import metrics
 from streams.registry import registry
 
 _TEXT = "text/plain"
 
 
-def probes(
-    get_response: Callable[[HttpRequest], HttpResponseBase],
-) -> Callable[[HttpRequest], HttpResponseBase]:
+@around
+def probes(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpResponseBase]:
     """Answer the probes and the scrapes whatever the Host is, and pass everything else on.
 
-    "ok" means that a worker took the request and had a thread free for it. The app depends on nothing that it could
-    wait for, so being alive and being ready are the same, until the worker is told to stop.
+    "ok" means that a worker took the request and had a thread free for it, or that its event loop is not held up. The
+    app depends on nothing that it could wait for, so being alive and being ready are the same, until the worker is told
+    to stop.
     """
-    answers = {path: require_safe(view) for path, view in _VIEWS.items()}
-
-    def middleware(request: HttpRequest) -> HttpResponseBase:
-        return answers.get(request.path_info, get_response)(request)
-
-    return middleware
+    if view := _VIEWS.get(request.path_info):
+        answer: HttpResponseBase = view(request)
+        return answer
+    return (yield)
 
 
 def _livez(request: HttpRequest) -> HttpResponse:
@@ -53,4 +52,6 @@ def _metrics(request: HttpRequest) -> HttpResponse:
     return metrics(request)
 
 
-_VIEWS = {"/livez": _livez, "/readyz": _readyz, "/metrics": _metrics}
+_VIEWS = {
+    path: require_safe(view) for path, view in {"/livez": _livez, "/readyz": _readyz, "/metrics": _metrics}.items()
+}

@@ -1,25 +1,27 @@
 """What holds for every response of the project."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Generator
 
 from django.http import HttpRequest, HttpResponseBase
 
+from streaming.around import around
 
-def head_without_body(
-    get_response: Callable[[HttpRequest], HttpResponseBase],
-) -> Callable[[HttpRequest], HttpResponseBase]:
+
+@around
+def head_without_body(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpResponseBase]:
     """Answer HEAD with the header alone, without starting the generator of a stream (RFC 9110 section 9.3.2).
 
     Django leaves that to the server, and gunicorn would run the generator to its end and drop every row.
     """
+    response = yield
+    if request.method == "HEAD":
+        if response.streaming:
+            response.streaming_content = _nothing() if response.is_async else ()
+        else:
+            response.content = b""
+    return response
 
-    def middleware(request: HttpRequest) -> HttpResponseBase:
-        response = get_response(request)
-        if request.method == "HEAD":
-            if response.streaming:
-                response.streaming_content = ()
-            else:
-                response.content = b""
-        return response
 
-    return middleware
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield

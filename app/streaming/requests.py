@@ -5,10 +5,12 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
+
+from streaming.around import around
 
 logger = logging.getLogger("requests")
 
@@ -19,9 +21,8 @@ _SHOWN_PATH = 1000
 _QUIET = ("/livez", "/readyz", "/metrics")
 
 
-def logged(
-    get_response: Callable[[HttpRequest], HttpResponseBase],
-) -> Callable[[HttpRequest], HttpResponseBase]:
+@around
+def logged(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpResponseBase]:
     """Give each request an id, send it back as X-Request-ID, and log how the request was answered.
 
     The id is the edge's, so that its log and this one can be put together. For a stream the lines come from `streams`;
@@ -29,24 +30,20 @@ def logged(
 
     The outermost of all, so that nothing answers without it.
     """
-
-    def middleware(request: HttpRequest) -> HttpResponseBase:
-        request.started = time.monotonic()
-        asked = request.headers.get("X-Request-ID", "")
-        request_id = asked if _SANE_ID.fullmatch(asked) else uuid.uuid4().hex
-        request.log_fields = {
-            "request_id": request_id,
-            "client": client_of(request, settings.TRUSTED_EDGES),
-            "method": request.method,
-            "path": request.get_full_path()[:_SHOWN_PATH],
-        }
-        response = get_response(request)
-        response["X-Request-ID"] = request_id
-        if not response.streaming or request.method == "HEAD":
-            _log(request, response)
-        return response
-
-    return middleware
+    request.started = time.monotonic()
+    asked = request.headers.get("X-Request-ID", "")
+    request_id = asked if _SANE_ID.fullmatch(asked) else uuid.uuid4().hex
+    request.log_fields = {
+        "request_id": request_id,
+        "client": client_of(request, settings.TRUSTED_EDGES),
+        "method": request.method,
+        "path": request.get_full_path()[:_SHOWN_PATH],
+    }
+    response = yield
+    response["X-Request-ID"] = request_id
+    if not response.streaming or request.method == "HEAD":
+        _log(request, response)
+    return response
 
 
 def _log(request: HttpRequest, response: HttpResponseBase) -> None:

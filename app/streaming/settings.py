@@ -9,8 +9,9 @@ Environment:
         Only from there X-Forwarded-For and X-Forwarded-Proto are believed. By default 127.0.0.1,::1.
     LOG_FORMAT: json or text, json by default.
     STREAM_SECONDS: how long a stream may last, 1 to 86400; 960 by default.
+    WORKER_CLASS: gthread, asgi or sync, gthread by default; gunicorn.conf.py says what it means.
 
-gunicorn.conf.py reads STREAMS_PER_WORKER: how many streams a worker may have open, by default its threads less four.
+gunicorn.conf.py also reads STREAMS_PER_WORKER: how many streams a worker may have open.
 A value that cannot be used stops the start with ImproperlyConfigured, which says what is wrong.
 """
 
@@ -53,6 +54,13 @@ def _networks(name: str, default: str) -> list[ipaddress.IPv4Network | ipaddress
         ) from error
 
 
+def _choice(name: str, *options: str) -> str:
+    value = os.environ.get(name, options[0])
+    if value not in options:
+        raise ImproperlyConfigured(f"{name} is {value!r}, but must be {', '.join(options[:-1])} or {options[-1]}.")
+    return value
+
+
 def _number(name: str, default: int, lowest: int, highest: int) -> int:
     value = os.environ.get(name, str(default))
     if not re.fullmatch("[0-9]{1,9}", value) or not lowest <= int(value) <= highest:
@@ -69,14 +77,16 @@ def _secret(name: str) -> str:
 
 ALLOWED_HOSTS = _hosts("DJANGO_ALLOWED_HOSTS", default="localhost,127.0.0.1,[::1]")
 DEBUG = _flag("DJANGO_DEBUG")
-# Nothing here is signed: no sessions, no CSRF tokens, no cookies. So each worker may have a key of its own.
+# Nothing here is signed: no sessions, no CSRF tokens, no cookies. So each pod may have a key of its own.
 SECRET_KEY = _secret("DJANGO_SECRET_KEY")
 # 15 minutes, which the parameters of the measuring stream allow, and one for what comes on top of its pauses.
 STREAM_SECONDS = _number("STREAM_SECONDS", default=960, lowest=1, highest=86_400)
 TRUSTED_EDGES = _networks("FORWARDED_ALLOW_IPS", default="127.0.0.1,::1")
+WORKER_CLASS = _choice("WORKER_CLASS", "gthread", "asgi", "sync")
 
 ROOT_URLCONF = "streaming.urls"
 WSGI_APPLICATION = "streaming.wsgi.application"
+ASGI_APPLICATION = "streaming.asgi.application"
 # The paths have no trailing slash, so there is nothing to redirect to.
 APPEND_SLASH = False
 # Django sets the process to this zone, so log lines too; its default is America/Chicago.
@@ -93,7 +103,16 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     # Enforces ALLOWED_HOSTS. It gives other responses a Content-Length, but leaves streaming ones alone.
     "django.middleware.common.CommonMiddleware",
+    # Nothing here takes a POST. It is for the view that does, once there is one.
+    "django.middleware.csrf.CsrfViewMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+CSRF_COOKIE_SECURE = True
+# What `manage.py check --deploy` asks for and the edge does: it has the certificate, so it knows whether there is one.
+SILENCED_SYSTEM_CHECKS = [
+    "security.W004",  # Strict-Transport-Security
+    "security.W008",  # the redirect from http to https
 ]
 
 # With DEBUG off, Django would only mail its errors to ADMINS, and `kubectl logs` would show none.

@@ -1,12 +1,26 @@
-"""Which path is answered by which view; /livez and /readyz are answered earlier, by health.middleware."""
+"""Which path is answered by which view; /livez, /readyz and /metrics are answered earlier, by health.middleware."""
 
-from django.urls import path
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.urls import URLPattern
+from django.urls import path as url
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
-from download import views
+from download import async_views, views
+
+downloads = async_views if settings.WORKER_CLASS == "asgi" else views
+
+
+def _safe(path: str, view: Callable[..., Any]) -> URLPattern:
+    """Take GET and HEAD alone. Anything else is 405 then, before it could be forged."""
+    return url(path, csrf_exempt(require_safe(view)))
+
 
 urlpatterns = [
-    path("download_csv", require_safe(views.download_csv)),
-    path("download_csv_streaming", require_safe(views.download_csv_streaming)),
-    path("binary", require_safe(views.binary)),
-    path("measure", require_safe(views.measure)),
+    _safe("download_csv", downloads.download_csv),
+    _safe("download_csv_streaming", downloads.download_csv_streaming),
+    _safe("binary", downloads.binary),
+    _safe("measure", downloads.measure),
 ]

@@ -1,4 +1,4 @@
-"""What gunicorn runs: `gunicorn streaming.wsgi`."""
+"""What gunicorn runs where WORKER_CLASS is gthread or sync: `gunicorn streaming.wsgi`."""
 
 import logging
 import os

@@ -3,51 +3,71 @@
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 
 from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from streaming.around import around
 
 from streams.registry import registry
-from streams.stream import Body, Stream
+from streams.stream import AsyncBody, Body, Stream
 
 _RETRY_SECONDS = 5
 
 
-def bounded(
-    get_response: Callable[[HttpRequest], HttpResponseBase],
-) -> Callable[[HttpRequest], HttpResponseBase]:
+class WrongIterator(TypeError):
+    """A view streams an iterator that this server cannot take one by one; the message says which one it needs."""
+
+
+@around
+def bounded(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpResponseBase]:
     """Give each stream a slot, a time limit and an account, or refuse it with 503 when all slots are taken.
 
     A thread serves one stream for as long as it lasts. With every thread in one, the probes would wait, and the kubelet
     would kill a pod full of healthy streams. The view has run by then, but its generator has not been started.
 
-    Outside of what changes the body, to count what is sent, and inside of `streaming.requests.logged`. An asynchronous
-    body passes as it is: under WSGI Django consumes it whole before the first byte.
+    Outside of what changes the body, to count what is sent, and inside of `streaming.requests.logged`.
+
+    Raises:
+        WrongIterator: under ASGI a synchronous iterator, or under WSGI an asynchronous one. Django would collect all of
+            it before the first byte. See
+            https://docs.djangoproject.com/en/5.2/ref/request-response/#django.http.StreamingHttpResponse
     """
-
-    def middleware(request: HttpRequest) -> HttpResponseBase:
-        response = get_response(request)
-        # The body of an answer to HEAD is empty: no thread is held.
-        if not response.streaming or request.method == "HEAD" or response.is_async:
-            return response
-        fields = {"method": request.method, "path": request.path, "status": response.status_code}
-        fields |= getattr(request, "log_fields", {})
-        stream = Stream(
-            registry,
-            f"{fields['method']} {fields['path']} {response.status_code}",
-            fields,
-            getattr(request, "started", time.monotonic()),
-            lambda: _hang_up(request.META.get("gunicorn.socket")),
-        )
-        if not stream.begin(settings.STREAM_SECONDS):
-            response.close()
-            return _refusal(request)
-        source: Iterator[bytes] = response.streaming_content
-        response.streaming_content = Body(stream, source)
+    response = yield
+    # The body of an answer to HEAD is empty: no thread is held.
+    if not response.streaming or request.method == "HEAD":
         return response
+    asynchronous = isinstance(request, ASGIRequest)
+    if response.is_async != asynchronous:
+        needed = "an asynchronous iterator under ASGI" if asynchronous else "a synchronous iterator under WSGI"
+        raise WrongIterator(f"{request.path} must stream {needed}: Django collects the other before the first byte")
+    fields = {"method": request.method, "path": request.path, "status": response.status_code}
+    fields |= getattr(request, "log_fields", {})
+    stream = Stream(
+        registry,
+        f"{fields['method']} {fields['path']} {response.status_code}",
+        fields,
+        getattr(request, "started", time.monotonic()),
+        lambda: _hang_up(request),
+    )
+    if not stream.begin(settings.STREAM_SECONDS):
+        response.close()
+        return _refusal(request)
+    source = response.streaming_content
+    response.streaming_content = AsyncBody(stream, source) if asynchronous else Body(stream, source)
+    return response
 
-    return middleware
+
+@contextlib.contextmanager
+def slot(request: HttpRequest) -> Iterator[HttpResponse | None]:
+    """Hold a slot for as long as a view waits before it answers, as that holds a thread like a stream.
+
+    Yields:
+        None, or the refusal to return when all slots are taken.
+    """
+    with registry.slot() as free:
+        yield None if free else _refusal(request)
 
 
 def _refusal(request: HttpRequest) -> HttpResponse:
@@ -61,11 +81,18 @@ def _refusal(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _hang_up(connection: socket.socket | None) -> None:
-    """Wake the thread that is sending to a client which doesn't read, and let no further byte out.
+def _hang_up(request: HttpRequest) -> None:
+    """Wake what is sending to a client that doesn't read, and let no further byte out.
 
-    gunicorn hands the socket over in the WSGI environ. Elsewhere, as in runserver, the stream ends with its next chunk.
+    gunicorn hands the socket over in the WSGI environ, and streams.workers.EventLoop a function in the ASGI scope.
+    Elsewhere, as in runserver, the stream ends with its next chunk.
     """
+    if isinstance(request, ASGIRequest):
+        hang_up = request.scope.get("extensions", {}).get("streams.hang_up")
+        if hang_up:
+            hang_up()
+        return
+    connection: socket.socket | None = request.META.get("gunicorn.socket")
     if connection is not None:
         # The client may have been faster.
         with contextlib.suppress(OSError):

@@ -5,8 +5,10 @@ Nothing of Django, gunicorn or Prometheus is in here, so that gunicorn's master 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from typing import Protocol
 
 
@@ -30,6 +32,16 @@ class Held(Protocol):
     def stop(self, reason: str) -> None: ...  # noqa: D102
 
 
+class _Place:
+    """What holds a slot and is no stream."""
+
+    deadline = float("inf")
+    over = True
+
+    def stop(self, reason: str) -> None:
+        """Do nothing: to the registry it is over."""
+
+
 class Registry:
     """Slots for streams, and a thread that breaks off those whose time is up.
 
@@ -48,6 +60,7 @@ class Registry:
         self._held: set[Held] = set()
         self._stop_at: float | None = None
         self._watcher: threading.Thread | None = None
+        self._wake_at = float("inf")
 
     @property
     def stopping(self) -> bool:
@@ -64,13 +77,25 @@ class Registry:
             if self._watcher is None:
                 self._watcher = threading.Thread(target=self._watch, name="stream-deadlines", daemon=True)
                 self._watcher.start()
-            self._changed.notify()
+            # Waking it up for each of thousands of streams would cost more than the streams.
+            if self._deadline(stream) < self._wake_at:
+                self._changed.notify()
             return True
 
     def release(self, stream: Held) -> None:
         """Take a slot back; twice is once."""
         with self._changed:
             self._held.discard(stream)
+
+    @contextlib.contextmanager
+    def slot(self) -> Iterator[bool]:
+        """Hold a slot without a stream, or yield False when all are taken. It is not broken off."""
+        place = _Place()
+        free = self.take(place)
+        try:
+            yield free
+        finally:
+            self.release(place)
 
     def stop_within(self, seconds: float) -> None:
         """Let streams end by themselves for so long, and break off those that are left then."""
@@ -86,8 +111,9 @@ class Registry:
                 running = [stream for stream in self._held if not stream.over]
                 late = [stream for stream in running if self._deadline(stream) <= now]
                 if not late:
-                    nearest = min(map(self._deadline, running), default=None)
-                    self._changed.wait(None if nearest is None else nearest - now)
+                    self._wake_at = min(map(self._deadline, running), default=float("inf"))
+                    self._changed.wait(None if self._wake_at == float("inf") else self._wake_at - now)
+                    self._wake_at = float("-inf")
             # Without the lock: this writes a log line, and whoever reads the log may be slow.
             for stream in late:
                 stream.stop("its time was up" if stream.deadline <= now else "the worker is going")

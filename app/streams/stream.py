@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, Literal, Self
 
 from streams import metrics
@@ -188,6 +189,69 @@ class Body:
             self._stream.end("stopped", reason="the worker was made to exit")
         self._stream.end("client_gone")
         self._stream.release()
+
+
+class AsyncBody:
+    """The iterator that an ASGI server takes a stream's chunks from, in one event loop.
+
+    When the client goes, or is hung up on, Django cancels the task that sends: at once, in this iterator or in the
+    write that waits for the client.
+    """
+
+    def __init__(self, stream: Stream, source: AsyncGenerator[bytes, None]) -> None:
+        """Serve the source as a stream that has begun; call this in the event loop."""
+        self._stream = stream
+        self._source = source
+        self._loop = asyncio.get_running_loop()
+
+    def __aiter__(self) -> Self:
+        """Return itself, as asynchronous iterators do."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next chunk.
+
+        Raises:
+            StopAsyncIteration: the source came to its end. Only then may the server send the terminating chunk.
+            StreamStopped: the stream was broken off.
+            asyncio.CancelledError: the client has gone.
+            Exception: whatever the source raised.
+        """
+        stream = self._stream
+        try:
+            if not stream.over:
+                chunk = await anext(self._source)
+                stream.sent(len(chunk))
+                return chunk
+        except StopAsyncIteration:
+            # Unless it was broken off meanwhile: then the log says so, and so must the wire.
+            if stream.end("completed"):
+                stream.release()
+                raise
+        except asyncio.CancelledError:
+            stream.end("client_gone")
+            raise
+        except Exception as error:
+            if stream.end("source_error", error):
+                logged(error)
+            # Django does not close a response that it could not send.
+            stream.release()
+            raise
+        stream.release()
+        await self._source.aclose()
+        stopped = StreamStopped("the stream was broken off")
+        logged(stopped)
+        raise stopped
+
+    def close(self) -> None:
+        """End it, as the server takes no more; without an end before, because the client has gone.
+
+        Django calls this in a thread.
+        """
+        self._stream.end("client_gone")
+        self._stream.release()
+        # It may be suspended at a chunk that nobody took.
+        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._source.aclose()))
 
 
 def logged(error: BaseException) -> None:

@@ -66,7 +66,7 @@ class LocalEdge:
         """
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="local-edge-")))
-            gunicorn = [sys.executable, "-m", "gunicorn", "streaming.wsgi", *self._gunicorn_args]
+            gunicorn = [sys.executable, "-m", "gunicorn", *self._gunicorn_args]
             gunicorn += ["--bind", self.app_url.removeprefix("http://")]
             stack.enter_context(_server("gunicorn", gunicorn, _APP, folder, self.app_url))
             (folder / "nginx.conf").write_text(self._nginx_conf(), encoding="utf-8")

@@ -19,24 +19,46 @@ from local_edge import LocalEdge
 
 APP = Path(__file__).parents[2] / "app"
 ENDLESS = "/measure?rows=9000&delay_ms=100"
-# At most 4 threads, so by default 2 streams.
-FEW = ("--workers", "1", "--threads", "4")
+WORKERS = ("gthread", "asgi")
 
 
 class Service:
-    """gunicorn with the app, and what it logged."""
+    """gunicorn with the app, one worker, and what it logged.
 
-    def __init__(self, folder: Path, *args: str, app: str = "streaming.wsgi", **environment: str) -> None:
+    Args:
+        folder: for the log and what is temporary.
+        args: for gunicorn.
+        worker: the value of WORKER_CLASS.
+        streams: how many may be open at a time, 1 to 4; twice as many threads where there are threads.
+        app: instead of ours.
+        environment: further variables.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *args: str,
+        worker: str = "gthread",
+        streams: int = 2,
+        app: str | None = None,
+        **environment: str,
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self._log = folder / f"{self.port}.log"
         ours = ("DJANGO_", "STREAM", "LOG_FORMAT", "FORWARDED_", "PROMETHEUS_")
         env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        env |= {"TMPDIR": str(folder), "WORKER_CLASS": worker}
+        few = ["--workers", "1", *([app] if app else [])]
+        if worker == "gthread":
+            few += ["--threads", str(2 * streams)]
+        elif worker == "asgi":
+            env["STREAMS_PER_WORKER"] = str(streams)
         with self._log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", app, "--bind", f"127.0.0.1:{self.port}", *FEW, *args],
+                [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{self.port}", *few, *args],
                 cwd=APP,
-                env=env | {"TMPDIR": str(folder)} | environment,
+                env=env | environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 process_group=0,
@@ -62,9 +84,13 @@ class Service:
     def ended(self, outcome: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line.get("outcome") == outcome]
 
-    def open(self, path: str, **headers: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    def ask(self, path: str, **headers: str) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         connection.request("GET", path, headers=headers)
+        return connection
+
+    def open(self, path: str, **headers: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        connection = self.ask(path, **headers)
         return connection, connection.getresponse()
 
     def get(self, path: str, timeout: float = 5, **headers: str) -> tuple[int, str]:
@@ -86,8 +112,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start a service, and end it when the test is over."""
     with contextlib.ExitStack() as stack:
 
-        def up(*args: str, **environment: str) -> Service:
-            service = Service(tmp_path, *args, **environment)
+        def up(*args: str, **options: Any) -> Service:
+            service = Service(tmp_path, *args, **options)
             stack.callback(_end, service.process)
             service.wait_until_up()
             return service
@@ -119,8 +145,9 @@ def read_all(response: http.client.HTTPResponse) -> bool:
     return True
 
 
-def test_probes_answer_while_all_streams_are_taken(start: Start) -> None:
-    service = start()
+@pytest.mark.parametrize("worker", WORKERS)
+def test_probes_answer_while_all_streams_are_taken(start: Start, worker: str) -> None:
+    service = start(worker=worker)
     streams = [service.open(ENDLESS) for _ in range(2)]
     assert [response.status for _, response in streams] == [200, 200]
     connection, refused = service.open("/download_csv_streaming")
@@ -140,6 +167,18 @@ def test_probes_answer_while_all_streams_are_taken(start: Start) -> None:
         connection.close()
 
 
+@pytest.mark.parametrize("worker", WORKERS)
+def test_slow_responses_in_one_piece_take_slots_too(start: Start, worker: str) -> None:
+    service = start(worker=worker)
+    slow = [service.ask("/download_csv?rows=30&delay_ms=100") for _ in range(2)]
+    until(lambda: service.get("/measure?rows=1")[0] == 503, 2)
+    assert service.get("/download_csv?rows=1&delay_ms=1")[0] == 503
+    assert service.get("/livez", timeout=2)[0] == 200
+    assert service.get("/download_csv", timeout=2)[0] == 200, "one that doesn't wait needs no slot"
+    assert [connection.getresponse().status for connection in slow] == [200, 200]
+    assert service.get("/measure?rows=1")[0] == 200
+
+
 def test_without_a_bound_a_probe_waits_behind_the_streams(start: Start) -> None:
     service = start("--worker-class", "gthread", "--threads", "2")
     streams = [service.open(ENDLESS) for _ in range(2)]
@@ -148,8 +187,9 @@ def test_without_a_bound_a_probe_waits_behind_the_streams(start: Start) -> None:
     assert len(streams) == 2
 
 
-def test_a_client_that_goes_ends_its_stream_within_two_writes(start: Start) -> None:
-    service = start()
+@pytest.mark.parametrize("worker", WORKERS)
+def test_a_client_that_goes_ends_its_stream_within_two_writes(start: Start, worker: str) -> None:
+    service = start(worker=worker)
     connection, response = service.open("/measure?rows=900&delay_ms=150")
     read = [response.readline() for _ in range(3)]
     response.close()
@@ -160,8 +200,9 @@ def test_a_client_that_goes_ends_its_stream_within_two_writes(start: Start) -> N
     until(lambda: service.metric("streams_open") == 0)
 
 
-def test_time_limit_breaks_off_whatever_the_stream_is_waiting_for(start: Start) -> None:
-    service = start("--threads", "8", STREAM_SECONDS="1")
+@pytest.mark.parametrize("worker", WORKERS)
+def test_time_limit_breaks_off_whatever_the_stream_is_waiting_for(start: Start, worker: str) -> None:
+    service = start(worker=worker, streams=4, STREAM_SECONDS="1")
     started = time.monotonic()
     # One that goes on, one in a long pause of its source, and one whose client doesn't read.
     going, pausing = service.open(ENDLESS), service.open("/measure?rows=3&delay_ms=4000")
@@ -178,7 +219,7 @@ def test_time_limit_breaks_off_whatever_the_stream_is_waiting_for(start: Start) 
 
 
 def test_sigterm_lets_streams_end_and_breaks_off_and_logs_the_rest(start: Start) -> None:
-    service = start("--threads", "8", "--graceful-timeout", "5")
+    service = start("--graceful-timeout", "5", streams=4)
     # After these, gunicorn counts fewer connections than it has.
     for _ in range(3):
         assert not read_all(service.open("/measure?rows=5&delay_ms=0&fail_after=2")[1])
@@ -206,6 +247,168 @@ def test_sigterm_lets_streams_end_and_breaks_off_and_logs_the_rest(start: Start)
     assert not [line for line in service.lines if line["message"].startswith("Error handling request")]
 
 
+def test_sigterm_under_asgi_lets_streams_end_too_and_waits_for_no_idle_connection(start: Start) -> None:
+    service = start("--graceful-timeout", "5", worker="asgi", streams=4)
+    short, endless = service.open("/measure?rows=15&delay_ms=100"), service.open(ENDLESS)
+    # Its client doesn't read, so what is in the server's buffer can't leave.
+    stalled = service.open("/binary?size=100000000")
+    idle = service.open("/readyz")
+    assert idle[1].read() == b"ok\n"
+    started = time.monotonic()
+    service.process.terminate()
+    assert idle[0].sock.recv(1) == b"", "closed at once"
+    assert time.monotonic() - started < 1
+    until(lambda: _refuses(service.port), 2)
+    assert read_all(short[1]), "it had the time"
+    assert not read_all(endless[1])
+    assert 2.5 < time.monotonic() - started < 4
+    assert service.process.wait(5) == 0
+    assert time.monotonic() - started < 4.7, "nothing was left to wait for"
+    stalled[0].close()
+    assert len(service.ended("stopped")) == 2
+    assert len(service.ended("completed")) == 1
+    assert not [line for line in service.lines if line["level"] in ("ERROR", "CRITICAL")]
+
+
+def _refuses(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_gunicorn_alone_waits_for_idle_connections_under_asgi(start: Start) -> None:
+    service = start("--worker-class", "asgi", "--graceful-timeout", "3", worker="asgi")
+    idle = service.open("/readyz")
+    assert idle[1].read() == b"ok\n"
+    started = time.monotonic()
+    service.process.terminate()
+    assert service.process.wait(6) == 0
+    assert time.monotonic() - started > 2.9
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/download_csv_streaming?rows=20&delay_ms=100",
+        "/download_csv_streaming?rows=20&delay_ms=100&chunk=batch",
+        "/measure?rows=20&delay_ms=100",
+        "/measure?rows=20&delay_ms=100&format=sse&heartbeat_ms=100",
+        "/measure?rows=20&delay_ms=100&format=ndjson",
+    ],
+)
+@pytest.mark.parametrize("worker", WORKERS)
+def test_no_stream_is_consumed_whole_before_its_first_byte(start: Start, worker: str, path: str) -> None:
+    service = start(worker=worker)
+    started = time.monotonic()
+    connection, response = service.open(path)
+    response.readline()
+    first = time.monotonic() - started
+    response.read()
+    assert first < 1 < 1.8 < time.monotonic() - started
+    connection.close()
+
+
+SYNC_ITERATOR = """
+import os, time
+os.environ |= {"DJANGO_SETTINGS_MODULE": "streaming.settings", "WORKER_CLASS": "asgi"}
+from django.conf import settings
+from django.http import StreamingHttpResponse
+from django.urls import path
+if not BOUNDED:
+    settings.MIDDLEWARE.remove("streams.middleware.bounded")
+from streaming.asgi import application
+import streaming.urls
+
+def rows():
+    for number in range(10):
+        time.sleep(0.1)
+        yield b"%d\\n" % number
+
+async def wrong(request):
+    return StreamingHttpResponse(rows())
+
+streaming.urls.urlpatterns.append(path("wrong", wrong))
+"""
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_a_synchronous_iterator_under_asgi_is_an_error_and_not_a_late_stream(
+    start: Start, tmp_path: Path, bounded: bool
+) -> None:
+    module = f"wrong_{bounded}".lower()
+    (tmp_path / f"{module}.py").write_text(SYNC_ITERATOR.replace("BOUNDED", str(bounded)))
+    service = start("--pythonpath", str(tmp_path), worker="asgi", app=f"{module}:application")
+    started = time.monotonic()
+    connection, response = service.open("/wrong")
+    response.read(1)
+    first = time.monotonic() - started
+    connection.close()
+    if bounded:
+        assert response.status == 500
+        assert "/wrong must stream an asynchronous iterator under ASGI" in service.log
+        assert first < 0.9
+    else:
+        assert response.status == 200
+        assert first > 0.9, "what Django does by itself"
+
+
+def test_a_stream_that_never_waits_holds_up_no_other_under_asgi(start: Start) -> None:
+    service = start(worker="asgi")
+    fast = subprocess.Popen(
+        ["curl", "-sN", "-o", os.devnull, f"http://127.0.0.1:{service.port}/download_csv_streaming?rows=10000000"]
+    )
+    try:
+        until(lambda: service.metric("streams_sent_bytes_total") > 0, 20)
+        slowest = 0.0
+        for _ in range(10):
+            started = time.monotonic()
+            assert service.get("/livez", timeout=3)[0] == 200
+            slowest = max(slowest, time.monotonic() - started)
+        assert fast.poll() is None, "it was running all the time"
+        assert slowest < 1
+    finally:
+        fast.kill()
+        fast.wait()
+
+
+def test_streams_under_asgi_take_no_thread_each(start: Start) -> None:
+    service = start(worker="asgi", STREAMS_PER_WORKER="100")
+    streams = [service.open(ENDLESS) for _ in range(100)]
+    (pid,) = {line["pid"] for line in service.lines if line["logger"] == "streams"}
+    assert len(list(Path(f"/proc/{pid}/task").iterdir())) < 50
+    for connection, _ in streams:
+        connection.close()
+    until(lambda: len(service.ended("client_gone")) == 100)
+    assert service.metric("streams_open") == 0
+
+
+def test_the_sync_worker_cuts_a_stream_that_is_longer_than_its_timeout(start: Start) -> None:
+    service = start("--timeout", "2", worker="sync")
+    _, response = service.open("/measure?rows=60&delay_ms=100")
+    assert not read_all(response)
+    (line,) = service.ended("stopped")
+    assert 1.5 < line["duration_s"] < 5
+    assert line["reason"] == "the worker was made to exit"
+    threads = start("--timeout", "2")
+    _, response = threads.open("/measure?rows=60&delay_ms=100")
+    assert read_all(response), "gthread does not"
+
+
+def test_two_slow_clients_block_two_sync_workers(start: Start) -> None:
+    service = start("--workers", "2", worker="sync")
+    # More than the kernel keeps for a client that doesn't read.
+    slow = [service.open("/binary?size=100000000") for _ in range(2)]
+    assert [response.status for _, response in slow] == [200, 200]
+    with pytest.raises(TimeoutError):
+        service.get("/livez", timeout=1.5)
+    for connection, response in slow:
+        response.close()
+        connection.close()
+    assert service.get("/livez", timeout=5)[0] == 200
+
+
 def test_gunicorn_alone_cuts_without_a_word(start: Start) -> None:
     service = start("--worker-class", "gthread", "--graceful-timeout", "1")
     _, endless = service.open(ENDLESS)
@@ -215,8 +418,9 @@ def test_gunicorn_alone_cuts_without_a_word(start: Start) -> None:
     assert not service.ended("stopped")
 
 
-def test_sigint_breaks_off_at_once_and_logs_it(start: Start) -> None:
-    service = start()
+@pytest.mark.parametrize("worker", WORKERS)
+def test_sigint_breaks_off_at_once_and_logs_it(start: Start, worker: str) -> None:
+    service = start(worker=worker)
     _, endless = service.open(ENDLESS)
     service.process.send_signal(signal.SIGINT)
     assert not read_all(endless)
@@ -224,8 +428,9 @@ def test_sigint_breaks_off_at_once_and_logs_it(start: Start) -> None:
     assert service.process.wait(5) == 0
 
 
-def test_metrics_are_of_all_workers_and_forget_the_open_streams_of_a_dead_one(start: Start) -> None:
-    service = start("--workers", "2")
+@pytest.mark.parametrize("worker", WORKERS)
+def test_metrics_are_of_all_workers_and_forget_the_open_streams_of_a_dead_one(start: Start, worker: str) -> None:
+    service = start("--workers", "2", worker=worker)
     pids: set[int] = set()
     asked = 0
     while len(pids) < 2 and asked < 200:
@@ -237,12 +442,13 @@ def test_metrics_are_of_all_workers_and_forget_the_open_streams_of_a_dead_one(st
     assert service.metric("streams_sent_chunks_total") == 100 * asked
     assert service.metric("streams_ttfb_seconds_count") == asked
     assert service.metric('streams_duration_seconds_count{outcome="completed"}') == asked
-    service.open(ENDLESS)
+    endless = service.open(ENDLESS)
     (pid,) = [line["pid"] for line in service.lines if line["message"] == f"GET {ENDLESS} 200 stream started"]
     assert service.metric("streams_open") == 1
     os.kill(pid, signal.SIGKILL)
     until(lambda: service.metric("streams_open") == 0)
     assert service.metric('streams_ended_total{outcome="completed"}') == asked, "what it counted stays"
+    endless[0].close()
 
 
 def test_metrics_take_little_room(start: Start, tmp_path: Path) -> None:
@@ -313,8 +519,17 @@ def test_every_line_is_json_or_text_for_people(start: Start) -> None:
     ("environment", "sentence"),
     [
         ({"STREAMS_PER_WORKER": "4"}, "Error: STREAMS_PER_WORKER is '4', but must be a whole number from 1 to 3, less"),
+        ({"WORKER_CLASS": "gevent"}, "Error: WORKER_CLASS is 'gevent', but must be gthread, asgi or sync."),
+        (
+            {"WORKER_CLASS": "asgi", "STREAMS_PER_WORKER": "0"},
+            "Error: STREAMS_PER_WORKER is '0', but must be a whole number from 1 to 100000.",
+        ),
+        (
+            {"WORKER_CLASS": "sync"},
+            "Error: threads is 4, but the sync worker has none: leave --threads out.",
+        ),
         ({"LOG_FORMAT": "xml"}, "Error: LOG_FORMAT is 'xml', but must be json or text."),
-        ({"STREAM_SECONDS": "0"}, "STREAM_SECONDS is '0', but must be a whole number from 1 to 86400."),
+        ({"STREAM_SECONDS": "0"}, "Error: STREAM_SECONDS is '0', but must be a whole number from 1 to 86400."),
     ],
 )
 def test_a_wrong_setting_stops_the_start_with_a_sentence(
@@ -326,3 +541,4 @@ def test_a_wrong_setting_stops_the_start_with_a_sentence(
     finally:
         _end(service.process)
     assert re.search(f"(?m)^{re.escape(sentence)}", service.log), service.log
+    assert "Traceback" not in service.log

@@ -17,6 +17,7 @@ NAMES = (
     "FORWARDED_ALLOW_IPS",
     "LOG_FORMAT",
     "STREAM_SECONDS",
+    "WORKER_CLASS",
 )
 
 
@@ -66,6 +67,7 @@ def test_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
         for value in ("", ",", "a,,b", "http://a", "a:80", "a b", "a/b", "*.example.com", "a..b", "::1")
     ]
     + [("DJANGO_SECRET_KEY", "")]
+    + [("WORKER_CLASS", value) for value in ("", "ASGI", "gevent")]
     + [("LOG_FORMAT", value) for value in ("", "JSON", "xml")]
     + [("STREAM_SECONDS", value) for value in ("", "0", "-1", "1.5", "86401", "\u0663", "1" * 5000)]
     + [("FORWARDED_ALLOW_IPS", value) for value in ("", "edge", "10.0.0.1,", "10.0.0.1/8", "*,10.0.0.1")],
@@ -77,12 +79,14 @@ def test_a_wrong_value_stops_the_start_with_a_sentence_that_names_it(
         _settings(monkeypatch, **{name: value})
 
 
-def test_manage_check_is_clean() -> None:
+@pytest.mark.parametrize("worker", ["gthread", "asgi"])
+def test_manage_check_deploy_is_clean_but_for_what_the_edge_does(worker: str) -> None:
     env = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO_")}
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
     done = subprocess.run(
-        [sys.executable, "manage.py", "check"], cwd=APP, env=env, capture_output=True, text=True, timeout=60
+        command, cwd=APP, env=env | {"WORKER_CLASS": worker}, capture_output=True, text=True, timeout=60
     )
-    assert (done.returncode, done.stdout) == (0, "System check identified no issues (0 silenced).\n")
+    assert (done.returncode, done.stdout) == (0, "System check identified no issues (2 silenced).\n"), done.stderr
 
 
 def _settings(monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from streams import middleware, registry, stream
 from streams.middleware import bounded
 from streams.registry import Registry, StreamStopped, pause
-from streams.worker import bound
+from streams.workers import bound
 
 Served = tuple[HttpResponseBase, Iterator[bytes]]
 

@@ -1,0 +1,29 @@
+"""What gunicorn runs where WORKER_CLASS is asgi: `gunicorn streaming.asgi`."""
+
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from asgiref.sync import ThreadSensitiveContext
+from django.core.asgi import get_asgi_application
+from streams.stream import unlogged
+
+# So that the views are the asynchronous ones, whoever runs this.
+os.environ["WORKER_CLASS"] = "asgi"
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "streaming.settings")
+
+_django = get_asgi_application()
+# Django calls what is synchronous around each view, as its signals' receivers and its own middleware, in a thread. By
+# default that is a thread for each request, which stays until the response is over: for streams, one for each of them.
+# None of it waits for anything here, so one thread for all is enough. A synchronous view that waits would not do.
+_one_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="synchronous")
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Serve a request."""
+    async with ThreadSensitiveContext(executor=_one_thread):
+        await _django(scope, receive, send)
+
+
+logging.getLogger("gunicorn.error").addFilter(unlogged)

@@ -1,0 +1,203 @@
+"""gunicorn's workers, for responses that stream: with threads, with an event loop, and for one request at a time.
+
+Classes and not hooks in gunicorn.conf.py, as there is none for SIGTERM in a worker.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from types import FrameType
+from typing import Any
+
+from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.workers import gasgi
+from gunicorn.workers.gasgi import ASGIWorker
+from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.sync import SyncWorker
+
+from streams.registry import registry
+
+# Kept free for short requests, the probes among them, as far as there are enough threads.
+_FREE_THREADS = 4
+# An event loop needs no thread for a stream, but memory: up to 128 KiB each where clients don't read.
+_ASYNC_STREAMS = 500
+_MAX_ASYNC_STREAMS = 100_000
+# Before gunicorn's own graceful timeout: it would cut what is left then without a word.
+_SECONDS_BEFORE = 2
+
+
+def _stop_streams(graceful_timeout: int) -> None:
+    """Take SIGTERM: /readyz fails from now on, and what still streams shortly before the end is broken off."""
+    registry.stop_within(graceful_timeout - min(_SECONDS_BEFORE, graceful_timeout / 2))
+
+
+class _Stopping:
+    """The signals of the workers that handle them as Python does, which breaks off and logs what they cannot finish."""
+
+    cfg: Any
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take SIGTERM."""
+        _stop_streams(self.cfg.graceful_timeout)
+        super().handle_exit(sig, frame)  # type: ignore[misc]
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """Take SIGQUIT and SIGINT: break off all streams at once, with a log line each."""
+        registry.stop_within(0)
+        super().handle_quit(sig, frame)  # type: ignore[misc]
+
+
+class Threads(_Stopping, ThreadWorker):  # type: ignore[misc]
+    """gthread with a bound on streams."""
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Stop gunicorn with a sentence when STREAMS_PER_WORKER cannot be kept, before any worker starts."""
+        super().check_config(cfg, log)
+        bound(cfg.threads, os.environ.get("STREAMS_PER_WORKER"))
+
+    def init_process(self) -> None:
+        """Set the bound in the worker's own process, and run."""
+        registry.limit = bound(self.cfg.threads, os.environ.get("STREAMS_PER_WORKER"))
+        super().init_process()
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Count a connection off once.
+
+        gunicorn 27.0.1 closes the socket of a response that broke off in its thread. Closing it again, here, fails, and
+        it counts the connection off a second time. After some broken streams it takes itself for idle, and after
+        SIGTERM it ends its main loop at once, though other streams are in flight.
+        """
+        if conn.sock.fileno() == -1:
+            self.nr_conns -= 1
+        else:
+            super().finish_request(conn, fs)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Refuse new connections once the worker is stopping.
+
+        gunicorn keeps its listening sockets open until the last stream is over. The kernel goes on completing
+        connections into them, which nobody accepts: they hang and are reset. Refused at once, the edge takes another
+        pod. In the main loop this is called between events, so none of them is for a socket that is closed here.
+        """
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
+
+class EventLoop(ASGIWorker):  # type: ignore[misc]
+    """gunicorn's ASGI worker with a bound on streams, which doesn't wait for idle connections when it goes."""
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Stop gunicorn with a sentence when STREAMS_PER_WORKER cannot be used, before any worker starts."""
+        super().check_config(cfg, log)
+        async_bound(os.environ.get("STREAMS_PER_WORKER"))
+
+    def init_process(self) -> None:
+        """Set the bound in the worker's own process, and run."""
+        registry.limit = async_bound(os.environ.get("STREAMS_PER_WORKER"))
+        self.connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        # The worker makes its connections of a class that it has no setting for.
+        gasgi.ASGIProtocol = _Connection
+        super().init_process()
+
+    def handle_exit_signal(self) -> None:
+        """Take SIGTERM.
+
+        gunicorn waits for connections, not for requests: those that the edge keeps open for a next request would hold
+        the worker up until the end of its graceful timeout.
+        """
+        _stop_streams(self.cfg.graceful_timeout)
+        for connection in list(self.connections):
+            connection.close_if_idle()
+        super().handle_exit_signal()
+
+    def handle_quit_signal(self) -> None:
+        """Take SIGQUIT and SIGINT: break off all streams at once, with a log line each."""
+        registry.stop_within(0)
+        super().handle_quit_signal()
+
+
+class _Connection(ASGIProtocol):  # type: ignore[misc]
+    """One that its worker can find, and whose requests can hang up on a client that doesn't read."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Tell the worker."""
+        super().connection_made(transport)
+        self.worker.connections.add(self)
+
+    def close_if_idle(self) -> None:
+        """Close it between two requests."""
+        if self._awaiting_request and self.req_count > 1 and not self._finishing_calls:
+            # As gunicorn does when the time for which an idle connection is kept is over.
+            self._keepalive_timeout()
+
+    def _build_http_scope(self, request: Any, sockname: Any, peername: Any) -> dict[str, Any]:
+        scope: dict[str, Any] = super()._build_http_scope(request, sockname, peername)
+        # What gthread offers as `gunicorn.socket`. Only from the event loop's own thread.
+        abort = self.transport.abort
+        scope.setdefault("extensions", {})["streams.hang_up"] = lambda: self.worker.loop.call_soon_threadsafe(abort)
+        return scope
+
+
+class OneAtATime(_Stopping, SyncWorker):  # type: ignore[misc]
+    """gunicorn's sync worker, to be shown its limits: not for streams.
+
+    It serves one request at a time, so a stream holds up all others, and probes. While it writes it gives no sign of
+    life, so a stream that is longer than `timeout` is cut.
+    """
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Stop gunicorn with a sentence when it is given threads: a worker named sync would become a gthread one."""
+        if cfg.threads != 1:
+            raise RuntimeError(f"threads is {cfg.threads}, but the sync worker has none: leave --threads out.")
+
+
+def bound(threads: int, asked: str | None) -> int:
+    """Return how many streams a worker with so many threads may have open.
+
+    Args:
+        threads: gunicorn's setting.
+        asked: the value of STREAMS_PER_WORKER. Without one, all threads but four, and at least half of them.
+
+    Raises:
+        RuntimeError: no thread would be left for the probes; gunicorn prints the sentence and ends.
+    """
+    if asked is None:
+        streams = max(threads - _FREE_THREADS, threads // 2)
+        if streams < 1:
+            raise RuntimeError(f"threads is {threads}, but must be at least 2: one for a stream, one for the probes.")
+        return streams
+    if not 1 <= _whole(asked) < threads:
+        raise RuntimeError(
+            f"STREAMS_PER_WORKER is {asked!r}, but must be a whole number from 1 to {threads - 1}, "
+            f"less than gunicorn's threads, which are {threads}."
+        )
+    return int(asked)
+
+
+def async_bound(asked: str | None) -> int:
+    """Return how many streams a worker with an event loop may have open.
+
+    Args:
+        asked: the value of STREAMS_PER_WORKER. Without one, 500.
+
+    Raises:
+        RuntimeError: it is not a number of streams; gunicorn prints the sentence and ends.
+    """
+    if asked is None:
+        return _ASYNC_STREAMS
+    if not 1 <= _whole(asked) <= _MAX_ASYNC_STREAMS:
+        raise RuntimeError(
+            f"STREAMS_PER_WORKER is {asked!r}, but must be a whole number from 1 to {_MAX_ASYNC_STREAMS}."
+        )
+    return int(asked)
+
+
+def _whole(text: str) -> int:
+    """Return the number that a text is, 0 if it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else 0
