@@ -52,6 +52,15 @@ class Exceptions(logging.Filter):
         return bool(record.exc_info)
 
 
+class NoTraceback(logging.Filter):
+    """Takes the traceback from a record: for what any client can cause, as often as it likes."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass."""
+        record.exc_info = None
+        return True
+
+
 def _fields_of(request: object) -> dict[str, Any]:
     """Return the fields of the request that Django attaches to its own records."""
     fields: dict[str, Any] = getattr(request, "log_fields", {})
@@ -88,12 +97,21 @@ def config() -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": "streaming.logs.Formatter", "form": form()}},
-        "filters": {"exceptions": {"()": "streaming.logs.Exceptions"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "filters": {
+            "exceptions": {"()": "streaming.logs.Exceptions"},
+            "no_traceback": {"()": "streaming.logs.NoTraceback"},
+        },
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
+            # A handler, as a logger's filter is not asked for what comes from the loggers below it.
+            "brief": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["no_traceback"]},
+        },
         "root": {"handlers": ["stderr"], "level": "INFO"},
         "loggers": {
             # Exceptions alone: `streaming.requests` has a line for each answer, whatever its status.
             "django.request": to_stderr | {"level": "ERROR", "filters": ["exceptions"]},
+            # A Host that is not allowed, and the like.
+            "django.security": to_stderr | {"handlers": ["brief"]},
             "django": to_stderr,
             "gunicorn.error": to_stderr,
             # That same line is the access log. gunicorn's own has neither a stream's outcome nor its request id.

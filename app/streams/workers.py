@@ -131,9 +131,20 @@ class _Connection(ASGIProtocol):  # type: ignore[misc]
 
     def close_if_idle(self) -> None:
         """Close it between two requests."""
-        if self._awaiting_request and self.req_count > 1 and not self._finishing_calls:
+        if self._awaiting_request and self.req_count > 1:
             # As gunicorn does when the time for which an idle connection is kept is over.
             self._keepalive_timeout()
+
+    def _send_response_start(self, status: int, headers: Any, request: Any, close: bool = False) -> None:
+        """Send the header of a stream at once.
+
+        gunicorn keeps it for the first bytes of the body. A stream that breaks off before them would be an answer
+        without a header, which the edge makes a 502 of, and an EventSource is open only when its first event comes.
+        """
+        super()._send_response_start(status, headers, request, close)
+        if (b"transfer-encoding", b"chunked") in headers:
+            self._safe_write(self._response_buffer)  # type: ignore[has-type]
+            self._response_buffer = None
 
     def _build_http_scope(self, request: Any, sockname: Any, peername: Any) -> dict[str, Any]:
         scope: dict[str, Any] = super()._build_http_scope(request, sockname, peername)

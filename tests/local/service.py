@@ -1,0 +1,113 @@
+"""A gunicorn with the app that a test starts, asks and ends."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+APP = Path(__file__).parents[2] / "app"
+WORKERS = ("gthread", "asgi")
+
+
+class Service:
+    """gunicorn with the app, one worker, and what it logged.
+
+    Args:
+        folder: for the log and what is temporary.
+        args: for gunicorn.
+        worker: the value of WORKER_CLASS.
+        streams: how many may be open at a time, 1 to 4; twice as many threads where there are threads.
+        app: instead of ours.
+        environment: further variables.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *args: str,
+        worker: str = "gthread",
+        streams: int = 2,
+        app: str | None = None,
+        **environment: str,
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self._log = folder / f"{self.port}.log"
+        ours = ("DJANGO_", "STREAM", "LOG_FORMAT", "FORWARDED_", "PROMETHEUS_")
+        env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        env |= {"TMPDIR": str(folder), "WORKER_CLASS": worker}
+        few = ["--workers", "1", *([app] if app else [])]
+        if worker == "gthread":
+            few += ["--threads", str(2 * streams)]
+        elif worker == "asgi":
+            env["STREAMS_PER_WORKER"] = str(streams)
+        with self._log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{self.port}", *few, *args],
+                cwd=APP,
+                env=env | environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+
+    def wait_until_up(self) -> None:
+        def up() -> bool:
+            assert self.process.poll() is None, self.log
+            with contextlib.suppress(OSError):
+                return bool(self.get("/livez")[0])
+            return False
+
+        until(up)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(encoding="utf-8")
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.splitlines()]
+
+    def ended(self, outcome: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line.get("outcome") == outcome]
+
+    def ask(self, path: str, **headers: str) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request("GET", path, headers=headers)
+        return connection
+
+    def open(self, path: str, **headers: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        connection = self.ask(path, **headers)
+        return connection, connection.getresponse()
+
+    def get(self, path: str, timeout: float = 5, **headers: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers={"Connection": "close"} | headers)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+
+    def metric(self, name: str) -> float:
+        return float(dict(line.rsplit(" ", 1) for line in self.get("/metrics")[1].splitlines()).get(name, 0))
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def until(true: Callable[[], object], seconds: float = 10) -> float:
+    """Wait until something is so, and return how long that took."""
+    started = time.monotonic()
+    while not true():
+        assert time.monotonic() - started < seconds, "this did not come true in time"
+        time.sleep(0.05)
+    return time.monotonic() - started
