@@ -374,31 +374,40 @@ def test_metrics_are_not_seen_through_the_edge(good_edge: LocalEdge) -> None:
         connection.close()
 
 
-SCHEME = """
+SCHEME = {
+    "gthread": """
 def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [environ["wsgi.url_scheme"].encode()]
-"""
+""",
+    "asgi": """
+async def application(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": scope["scheme"].encode()})
+""",
+}
 
 
+@pytest.mark.parametrize("worker", WORKERS)
 @pytest.mark.parametrize(("edge", "trusted"), [("127.0.0.0/8", True), ("10.0.0.0/8", False)])
 def test_forwarded_headers_are_believed_from_the_edge_only(
-    start: Start, tmp_path: Path, edge: str, trusted: bool
+    start: Start, tmp_path: Path, worker: str, edge: str, trusted: bool
 ) -> None:
     said = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
-    service = start(FORWARDED_ALLOW_IPS=edge)
+    service = start(worker=worker, FORWARDED_ALLOW_IPS=edge)
     service.get("/download_csv", **said)
     (line,) = [line for line in service.lines if line["logger"] == "requests"]
     assert line["client"] == ("198.51.100.7" if trusted else "127.0.0.1")
-    (tmp_path / "scheme.py").write_text(SCHEME)
-    bare = start("--pythonpath", str(tmp_path), app="scheme:application", FORWARDED_ALLOW_IPS=edge)
+    (tmp_path / "scheme.py").write_text(SCHEME[worker])
+    bare = start("--pythonpath", str(tmp_path), worker=worker, app="scheme:application", FORWARDED_ALLOW_IPS=edge)
     assert bare.get("/", **said) == (200, "https" if trusted else "http")
 
 
-def test_every_line_is_json_or_text_for_people(start: Start) -> None:
+@pytest.mark.parametrize("worker", WORKERS)
+def test_every_line_is_json_or_text_for_people(start: Start, worker: str) -> None:
     asked = {"X-Request-ID": "edge-3"}
     for form in ("json", "text"):
-        service = start(LOG_FORMAT=form)
+        service = start(worker=worker, LOG_FORMAT=form)
         service.get("/measure?rows=2&delay_ms=0", **asked)
         service.get("/nowhere%0d%0a%7b%22level%22:%22forged%22%7d", **asked)
         service.get("/measure", Host="elsewhere.example.com", **asked)
