@@ -21,9 +21,25 @@ _one_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="synchronous"
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Serve a request."""
+    """Serve a request, whose body is of no interest.
+
+    Django takes in the whole body before it asks for a view: into a file of any size, and waiting for whoever announces
+    one and doesn't send it. No view here wants one.
+    """
+    answered = False
+
+    async def without_body() -> Any:
+        nonlocal answered
+        if not answered:
+            answered = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        # What is left is the end: Django waits for it to learn that the client has gone.
+        while (message := await receive())["type"] == "http.request":
+            pass
+        return message
+
     async with ThreadSensitiveContext(executor=_one_thread):
-        await _django(scope, receive, send)
+        await _django(scope, without_body, send)
 
 
 logging.getLogger("gunicorn.error").addFilter(unlogged)

@@ -139,6 +139,7 @@ def test_any_target_is_answered(service: Service, method: bytes, target: bytes, 
         max_size=3,
     ),
 )
+@example(method=b"GET", path=b"/download_csv", fields=[(b"Content-Length", b"9" * 400)])
 def test_any_header_is_answered(
     service: Service, method: bytes, path: bytes, fields: list[tuple[bytes, bytes]]
 ) -> None:
