@@ -59,7 +59,7 @@ th, td { padding: .1rem .75rem .1rem 0; text-align: left; vertical-align: top; }
 th { font-weight: 400; color: var(--faint); }
 @media print { :root { color-scheme: light; --paper: #fff; --ink: #000; --faint: #444; --line: #bbb; --soft: #fff;
   --pass: #1a7f37; --fail: #cf222e; --inconclusive: #8a5a00; --made: #444; --came: #0b5cc4; --lag: #e8833a; }
-  body { font-size: .9rem; } .plot { height: 14rem; } details { display: none; }
+  body { padding: 0; font-size: .9rem; } h2 { margin-top: 1rem; } .plot { height: 11rem; } details { display: none; }
   section, figure, li { break-inside: avoid; } * { print-color-adjust: exact; } }
 """
 
