@@ -44,12 +44,12 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def verify(environment: dict[str, str]) -> Callable[[str], dict[str, Any]]:
+def verify(environment: dict[str, str]) -> Callable[..., dict[str, Any]]:
     """Run the verifier as a user does, and return its JSON with the exit status and each question's verdict."""
 
-    def run(url: str) -> dict[str, Any]:
+    def run(url: str, *options: str) -> dict[str, Any]:
         done = subprocess.run(
-            [sys.executable, "-m", "streamcheck", "verify", "--json", url],
+            [sys.executable, "-m", "streamcheck", "verify", "--json", *options, url],
             env=environment,
             capture_output=True,
             text=True,

@@ -24,6 +24,8 @@ def test_command_says_what_it_does_and_passes_the_verdict_on(environment: dict[s
     done = subprocess.run(COMMAND, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert "verdict: PASS" in done.stdout
+    drawn = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith(("produced ", "arrived "))]
+    assert drawn == [["|"] * 12] * 2
     assert "starting gunicorn" in done.stderr
     assert "stopped" in done.stderr
 

@@ -1,12 +1,14 @@
 """What the verifier says through a real nginx: of the edge as it should be, and of those that spoil a stream."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from justhtml import JustHTML
 from local_edge import LocalEdge
 
-Verify = Callable[[str], dict[str, Any]]
+Verify = Callable[..., dict[str, Any]]
 
 # Under 4 KiB in all, which is the edge's buffer.
 SHORT = "/measure?rows=12&size=64&delay_ms=250"
@@ -37,13 +39,19 @@ def test_http10_alone_delays_nothing(unbuffered_http10_edge: LocalEdge, verify: 
     assert _results(report) == ("PASS", "PASS", "PASS")
 
 
-def test_short_stream_through_the_bad_edge_arrives_whole_at_the_end(bad_edge: LocalEdge, verify: Verify) -> None:
-    report = verify(bad_edge.url + SHORT)
+def test_short_stream_through_the_bad_edge_arrives_whole_at_the_end(
+    bad_edge: LocalEdge, verify: Verify, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    report = verify(bad_edge.url + SHORT, "--html", str(page))
     assert report["exit"] == 1
     assert _results(report) == ("PASS", "PASS", "FAIL")
     numbers = report["timing"]["numbers"]
     assert numbers["bursts"] == 1
     assert numbers["lag_max_ms"] > 11 * 250 * 0.9
+    dots = JustHTML(page.read_text(), strict=True, sanitize=False).query(".plot circle")
+    produced, arrived = ([dot.attrs["cx"] for dot in dots if dot.attrs["class"] == kind] for kind in ("made", "came"))
+    assert (len(set(produced)), len(arrived), len(set(arrived))) == (12, 12, 1)
 
 
 def test_long_stream_through_the_bad_edge_arrives_in_bursts(bad_edge: LocalEdge, verify: Verify) -> None:

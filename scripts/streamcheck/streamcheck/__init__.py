@@ -9,3 +9,5 @@ verdicts and knows nothing of sockets.
     verdicts = judge(observe("http://127.0.0.1:8000/stream", timeout=10))
     assert overall(verdicts) == "PASS", verdicts
 """
+
+__version__ = "0.1.0"

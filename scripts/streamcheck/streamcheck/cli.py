@@ -1,15 +1,21 @@
 """The command: `streamcheck verify URL` and `streamcheck judge FILE`."""
 
 import dataclasses
+import errno
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from streamcheck.judge import judge as judge_observation
 from streamcheck.judge import overall
 from streamcheck.observation import Observation
 from streamcheck.observe import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, NothingObserved, observe
+from streamcheck.page import as_html
+from streamcheck.progress import Progress
 from streamcheck.promise import is_sha256
 from streamcheck.report import as_json, as_text
 
@@ -36,6 +42,13 @@ def _sha256(_: click.Context, __: click.Parameter, value: str | None) -> str | N
     if value is not None and not is_sha256(value):
         raise click.BadParameter(f"{value!r} is not 64 hex digits")
     return value and value.lower()
+
+
+_html_option = click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page with the verdicts and the arrivals drawn, to be sent to somebody.",
+)
 
 
 @click.group(epilog=_EXIT_STATUS, no_args_is_help=False)
@@ -75,6 +88,7 @@ def cli() -> None:
 @click.option(
     "--save", type=click.Path(path_type=Path, dir_okay=False), help="Save what was observed, for `streamcheck judge`."
 )
+@_html_option
 def verify(
     url: str,
     headers: Sequence[tuple[str, str]],
@@ -84,6 +98,7 @@ def verify(
     expect_sha256: str | None,
     json_wanted: bool,
     save: Path | None,
+    html: Path | None,
 ) -> int:
     """Ask for URL once and judge what comes back.
 
@@ -95,8 +110,11 @@ def verify(
     """
     if save is not None:
         _check_writable(save)  # before the network is asked, which may take a minute
+    if html is not None:
+        _replace(html, None)
     try:
-        observation = observe(url, headers=headers, timeout=timeout, max_bytes=max_bytes)
+        with Progress(wanted=not json_wanted) as progress:
+            observation = observe(url, headers=headers, timeout=timeout, max_bytes=max_bytes, on_read=progress.on_read)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     observation = dataclasses.replace(observation, expected_bytes=expect_bytes, expected_sha256=expect_sha256)
@@ -105,21 +123,24 @@ def verify(
             observation.save(save)
         except OSError as error:
             raise _cannot("write", save, error) from error
-    return _report(observation, json_wanted)
+    return _report(observation, json_wanted, html)
 
 
 @cli.command(epilog=_EXIT_STATUS)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object instead of text.")
-def judge(file: Path, json_wanted: bool) -> int:
+@_html_option
+def judge(file: Path, json_wanted: bool, html: Path | None) -> int:
     """Judge again what `streamcheck verify --save FILE` has saved."""
+    if html is not None:
+        _replace(html, None)
     try:
         observation = Observation.load(file)
     except OSError as error:
         raise _cannot("read", file, error) from error
     except ValueError as error:
         raise click.UsageError(f"{file}: {error}") from error
-    return _report(observation, json_wanted)
+    return _report(observation, json_wanted, html)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -145,10 +166,26 @@ def main(args: Sequence[str] | None = None) -> int:
     return int(status or 0)
 
 
-def _report(observation: Observation, json_wanted: bool) -> int:
+def _report(observation: Observation, json_wanted: bool, html: Path | None) -> int:
     verdicts = judge_observation(observation)
-    click.echo(as_json(observation, verdicts) if json_wanted else as_text(observation, verdicts))
+    streams = [("stream", observation)]
+    if json_wanted:
+        _print(as_json(observation, verdicts))
+    elif sys.stdout.isatty():
+        terminal = Console()
+        colour = terminal.color_system is not None and not terminal.no_color
+        _print(as_text(streams, verdicts, width=terminal.width, colour=colour))
+    else:
+        _print(as_text(streams, verdicts))
+    if html is not None:
+        _replace(html, as_html(streams, verdicts))
     return _STATUS[overall(verdicts)]
+
+
+def _print(text: str) -> None:
+    """Print, whatever the encoding: what it cannot express is escaped."""
+    encoding = sys.stdout.encoding or "ascii"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _cannot(what: str, path: Path, error: OSError) -> click.UsageError:
@@ -162,5 +199,23 @@ def _check_writable(path: Path) -> None:
             pass
         if not existed:
             path.unlink()
+    except OSError as error:
+        raise _cannot("write", path, error) from error
+
+
+def _replace(path: Path, content: str | None) -> None:
+    """Write a file, which is there whole or as it was; without content only find out whether that can be done."""
+    # A link stays one.
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        if target.exists() and not target.is_file():
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        try:
+            temporary.write_text(content or "", encoding="utf-8")
+            if content is not None:
+                temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise _cannot("write", path, error) from error

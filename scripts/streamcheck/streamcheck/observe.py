@@ -30,6 +30,7 @@ def observe(
     headers: Sequence[tuple[str, str]] = (),
     timeout: float = DEFAULT_TIMEOUT,
     max_bytes: int = DEFAULT_MAX_BYTES,
+    on_read: Callable[[Recorder], None] | None = None,
 ) -> Observation:
     """Ask for a URL with GET over HTTP/1.1 and record what comes back, and when.
 
@@ -42,6 +43,7 @@ def observe(
             instead of these.
         timeout: limit in seconds for everything together, except for the system's name resolution.
         max_bytes: limit for the body.
+        on_read: called after every read, which is time-stamped by then; the next read waits until it returns.
 
     Raises:
         ValueError: the URL or a header cannot be used; the message says why.
@@ -65,6 +67,8 @@ def observe(
             ) from None
         while recorder.ended is None:
             _read(connection, recorder, now, deadline)
+            if on_read is not None:
+                on_read(recorder)
         if recorder.ended == "terminated":
             _look_for_surplus(connection, recorder, now)
     return recorder.observation()

@@ -62,6 +62,16 @@ class Recorder:
         self._ended_at = 0.0
         self._error: str | None = None
 
+    @property
+    def byte_count(self) -> int:
+        """Bytes of the body so far."""
+        return self._body.byte_count
+
+    @property
+    def row_count(self) -> int:
+        """Rows so far."""
+        return self._body.row_count
+
     def sent(self, at: float) -> None:
         """Note when the request is about to be written."""
         self._sent_at = at

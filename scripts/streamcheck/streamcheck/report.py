@@ -1,30 +1,65 @@
-"""Verdicts for people, as plain text, and for programs, as JSON."""
+"""Verdicts for people, as text for a terminal or a log, and for programs, as JSON."""
 
+import io
 import json
 import re
-import textwrap
+from collections import Counter
 from collections.abc import Sequence
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
 
 from streamcheck.judge import overall
 from streamcheck.observation import Observation
-from streamcheck.verdict import Verdict, count, ms, to_ms
+from streamcheck.timeline import Streams, Timeline, came_back, printable, timeline
+from streamcheck.verdict import Verdict, ms, to_ms
 
-_WIDTH = 100
+# Where the output is not a terminal: fixed, so that logs can be compared.
+PLAIN_WIDTH = 100
+_MAX_WIDTH = 120  # longer lines are hard to read
+_MIN_WIDTH = 60
+_LABEL_WIDTH = 10
+_COLOURS = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
+# Stands for a space at which no line may break; server text cannot contain it, as it is not printable.
+_GLUE = "\ue000"
 
 
-def as_text(observation: Observation, verdicts: Sequence[Verdict]) -> str:
-    """Write what came back, one paragraph a question, and what it comes to."""
-    lines = [observation.url, *textwrap.wrap(_came_back(observation), _WIDTH), ""]
+def as_text(streams: Streams, verdicts: Sequence[Verdict], *, width: int = PLAIN_WIDTH, colour: bool = False) -> str:
+    """Write what came back and when, one paragraph a question, and what it comes to.
+
+    Args:
+        streams: what was looked at; the first one is what the URL was asked for.
+        verdicts: about all of them.
+        width: of the terminal, in columns.
+        colour: add escape codes for colours.
+    """
+    width = min(max(width, _MIN_WIDTH), _MAX_WIDTH)
+    parts: list[Text | Table] = [Text(printable(streams[0][1].url))]
+    for name, observation in streams:
+        parts.append(Text(_fixed(came_back(observation) if len(streams) == 1 else f"{name}: {came_back(observation)}")))
+        lines = _draw(timeline(observation), width)
+        parts += [Text(), *lines, Text()] if lines else [Text()]
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for column in (12, 12):
+        table.add_column(width=column, no_wrap=True)
+    table.add_column(overflow="fold")
     for verdict in verdicts:
-        start = f"{verdict.result:<12}  {verdict.question:<12}  "
-        # A number stays on the same line as its unit.
-        sentence = re.sub(r"(\d) (ms|s|KiB)\b", "\\1\0\\2", verdict.sentence)
-        wrapped = textwrap.wrap(
-            sentence, _WIDTH, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False
-        )
-        lines += [line.replace("\0", " ") for line in wrapped]
-    lines += ["", f"verdict: {overall(verdicts)}"]
-    return "\n".join(_printable(line) for line in lines)
+        table.add_row(Text(verdict.result, _COLOURS[verdict.result]), verdict.question, Text(_fixed(verdict.sentence)))
+    result = overall(verdicts)
+    parts += [table, Text(), Text.assemble("verdict: ", (result, _COLOURS[result]))]
+    file = io.StringIO()
+    console = Console(
+        file=file,
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        legacy_windows=False,
+        highlight=False,
+    )
+    console.print(Group(*parts), soft_wrap=False)
+    return "\n".join(line.rstrip() for line in file.getvalue().replace(_GLUE, " ").splitlines())
 
 
 def as_json(observation: Observation, verdicts: Sequence[Verdict]) -> str:
@@ -63,20 +98,54 @@ def as_json(observation: Observation, verdicts: Sequence[Verdict]) -> str:
     )
 
 
-def _came_back(observation: Observation) -> str:
-    if observation.status is None:
-        return f"no response, {ms(observation.duration)} in all"
-    parts = [
-        f"HTTP/{observation.http_version} {observation.status} {observation.reason}".rstrip(),
-        observation.framing,
-        count(observation.byte_count, "byte"),
-        count(observation.row_count, "row"),
-    ]
-    if observation.ttfb is not None:
-        parts.append(f"TTFB {ms(observation.ttfb)}")
-    return ", ".join([*parts, f"{ms(observation.duration)} in all"])
+def _fixed(sentence: str) -> str:
+    """Make a sentence fit to print, with each number on the same line as its unit."""
+    return re.sub(r"(\d) (ms|s|KiB)\b", rf"\1{_GLUE}\2", printable(sentence))
 
 
-def _printable(line: str) -> str:
-    """Escape what a server may have put into a text to steer a terminal."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+def _draw(line: Timeline, width: int) -> list[Text]:
+    """Draw when rows were produced above when they arrived, or reads alone; nothing where nothing came."""
+    if not line.arrived:
+        return []
+    columns = width - _LABEL_WIDTH - 1  # that one is for the mark of an end
+    scale = (columns - 1) / line.span
+
+    def column(time: float) -> int:
+        return min(max(round(time * scale), 0), columns - 1)
+
+    produced = [column(time) for time in line.produced]
+    arrived = [column(time) for time in line.arrived]
+    # A lag of less than half a column is no step to the next one.
+    for index, (made, came) in enumerate(zip(line.produced, line.arrived, strict=False)):
+        if abs(came - made) * scale < 0.5:
+            arrived[index] = produced[index]
+    drawn = []
+    key: set[str] = set()
+    for label, places, style in (("produced", produced, "dim"), ("arrived" if produced else "reads", arrived, "cyan")):
+        if not places:
+            continue
+        counts = Counter(places)
+        marks = [_mark(counts[place]) for place in range(columns)]
+        if label != "produced" and line.end:
+            # Where it broke off, or in the column after what came last.
+            at = min(max(column(line.span), max(places) + 1), columns)
+            marks = [*marks, " "][: at + 1]
+            marks[at] = "x" if line.end == "cut off" else ">"
+        key.update(marks)
+        drawn.append(Text.assemble(label.ljust(_LABEL_WIDTH), ("".join(marks).rstrip(), style)))
+        drawn[-1].highlight_regex("[x>]$", "bold red")
+    words = [f"| a {line.unit}"]
+    words += ["2-9 so many"] if key & set("23456789") else []
+    words += ["# more"] if "#" in key else []
+    words += [f"{mark} {line.end}" for mark in "x>" if mark in key]
+    left, right = "0 ms", ms(line.span)
+    middle = ", ".join(words)
+    room = columns - len(left) - len(right)
+    drawn.append(Text(" " * _LABEL_WIDTH + left + middle.center(room) + right, "dim"))
+    return drawn
+
+
+def _mark(number: int) -> str:
+    if number < 2:
+        return " |"[number]
+    return str(number) if number < 10 else "#"

@@ -1,15 +1,17 @@
 import hashlib
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from streamcheck.cli import main
 from streamcheck.observation import Observation
-from streamcheck.report import as_text
 
 CHUNKED = "Transfer-Encoding: chunked"
 
@@ -41,8 +43,10 @@ def test_a_good_stream_ends_with_0(good, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == good
     assert lines[1].startswith("HTTP/1.1 200 OK, chunked, 768 bytes, 12 rows, TTFB ")
-    assert lines[3] == "PASS          framing       chunked, 12 chunks, terminating chunk seen"
-    assert [line.split()[:2] for line in lines[3:6]] == [["PASS", q] for q in ("framing", "completeness", "timing")]
+    assert lines[3].startswith("produced  ") and lines[4].startswith("arrived   ")
+    assert lines[3].count("|") == lines[4].count("|") == 12
+    assert lines[7] == "PASS          framing       chunked, 12 chunks, terminating chunk seen"
+    assert [line.split()[:2] for line in lines[7:10]] == [["PASS", q] for q in ("framing", "completeness", "timing")]
     assert lines[-1] == "verdict: PASS"
     assert max(map(len, lines)) <= 100
 
@@ -88,6 +92,10 @@ def test_no_connection_ends_with_2_and_one_sentence(untouched, capsys, tmp_path)
         (["verify", "URL", "--expect-sha256", "abc"], "64 hex digits"),
         (["verify", "URL", "--save", "/"], "directory"),
         (["verify", "URL", "--save", "/nowhere/seen.json"], "cannot write /nowhere/seen.json"),
+        (["verify", "URL", "--html", "/"], "directory"),
+        (["verify", "URL", "--html", "/nowhere/page.html"], "cannot write /nowhere/page.html"),
+        (["verify", "URL", "--html", "/dev/null"], "not a regular file"),
+        (["judge", __file__, "--html", "/nowhere/page.html"], "cannot write /nowhere/page.html"),
         (["judge", "/nowhere/seen.json"], "cannot read /nowhere/seen.json"),
         (["judge", "/"], "cannot read /"),
         (["judge", __file__], "not JSON"),
@@ -141,13 +149,6 @@ def test_headers_are_sent(server, capsys):
     assert one.requests[0].lower().count(b"\r\nhost:") == 1
 
 
-def test_a_server_cannot_steer_the_terminal(record):
-    seen = record([b"HTTP/1.1 302 \x9b31mFound\r\nLocation: \x9b2J\r\nContent-Length: 0\r\n\r\n"])
-    text = as_text(seen, [])
-    assert "\x9b" not in text
-    assert "\\x9b31mFound" in text
-
-
 @pytest.mark.parametrize("args", [["--help"], ["verify", "--help"], ["judge", "--help"]])
 def test_the_module_is_a_command_that_helps(args):
     run = subprocess.run(
@@ -181,3 +182,123 @@ def test_a_saved_file_is_an_observation(good, tmp_path, capsys):
     path.write_text("something old and much longer " * 1000)
     assert main(["verify", good, "--save", str(path)]) == 0
     assert Observation.load(path).url == good
+
+
+# The page
+
+
+def test_a_page_is_written_and_judging_again_writes_the_same(good, tmp_path, capsys):
+    first, again, saved = tmp_path / "first.html", tmp_path / "again.html", tmp_path / "seen.json"
+    first.write_text("something old and much longer " * 10_000)
+    assert main(["verify", good, "--html", str(first), "--save", str(saved)]) == 0
+    assert main(["judge", str(saved), "--html", str(again)]) == 0
+    assert first.read_text() == again.read_text()
+    assert first.read_text().startswith("<!DOCTYPE html>\n<html")
+    assert {path.name for path in tmp_path.iterdir()} == {"first.html", "again.html", "seen.json"}
+
+
+def test_a_page_that_cannot_be_written_whole_leaves_the_old_one(good, tmp_path, capsys, monkeypatch):
+    path = tmp_path / "page.html"
+    path.write_text("old")
+    write = Path.write_text
+
+    def fill_the_disk(self, content, **how):
+        write(self, content[:10], **how)
+        if content:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill_the_disk)
+    assert main(["verify", good, "--html", str(path)]) == 3
+    assert capsys.readouterr().err.startswith(f"streamcheck: cannot write {path}: No space left on device")
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("page.html", "old")]
+
+
+def test_without_a_response_there_is_no_page_and_an_old_one_stays(untouched, tmp_path, capsys):
+    path = tmp_path / "page.html"
+    assert main(["verify", untouched, "--html", str(path)]) == 2
+    assert not list(tmp_path.iterdir())
+    path.write_text("old")
+    assert main(["verify", untouched, "--html", str(path)]) == 2
+    assert path.read_text() == "old"
+
+
+# Where the output goes to
+
+
+def run(*args, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "streamcheck", *args],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def on_a_terminal(*args, **environment):
+    """Run the command with standard output and error on a terminal of their own; return what it wrote to each."""
+    pairs = [pty.openpty(), pty.openpty()]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamcheck", *args],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm", "COLUMNS": "100"} | environment,
+        stdout=pairs[0][1],
+        stderr=pairs[1][1],
+    )
+    for _, end in pairs:
+        os.close(end)
+    written = []
+    for controller, _ in pairs[::-1]:  # standard error first: standard output is short enough to wait
+        got = b""
+        while True:
+            try:
+                piece = os.read(controller, 65536)
+            except OSError:  # Linux says so when the last writer has gone
+                break
+            if not piece:
+                break
+            got += piece
+        os.close(controller)
+        written.append(got.decode())
+    process.wait(10)
+    return written[1], written[0]
+
+
+def without_colours(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text).replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+def test_what_the_output_cannot_express_is_escaped(serve, environment):
+    url = serve([plain("Content-Length: 3", body=b"abc", status="200 Grün")])
+    done = run("verify", url, **environment)
+    assert done.stderr == ""
+    assert done.stdout.isascii()
+    assert "HTTP/1.1 200 Gr\\xc3\\xbcn, " in done.stdout
+
+
+def test_where_the_output_is_no_terminal_there_are_no_codes_and_no_progress_and_the_width_is_fixed(good):
+    done = run("verify", good, FORCE_COLOR="1", CLICOLOR_FORCE="1", TERM="xterm-256color", COLUMNS="70")
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) == 99  # one more where the end is marked
+    assert done.stderr == ""
+
+
+def test_a_terminal_shows_colours_and_meanwhile_a_line_that_goes_again(good):
+    out, err = on_a_terminal("verify", good, NO_COLOR="")
+    assert "\x1b[1;32mPASS\x1b[0m" in out
+    assert without_colours(out).rstrip().endswith("verdict: PASS")
+    assert re.search(r"\d+ rows, \d+ bytes, \d+\.\d s, last byte \d+\.\d s ago", err)
+    # What stands after the last line was erased.
+    assert re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\s", "", err.rpartition("\x1b[2K")[2]) == ""
+
+
+def test_no_colour_is_honoured(good):
+    out, _ = on_a_terminal("verify", good, NO_COLOR="1")
+    assert "\x1b" not in out
+    assert "verdict: PASS" in out
+
+
+def test_json_is_never_disturbed(good):
+    out, err = on_a_terminal("verify", good, "--json")
+    assert json.loads(out)["verdict"] == "PASS"
+    assert err == ""

@@ -4,8 +4,11 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streamcheck.judge import judge
+from justhtml import JustHTML
+from streamcheck.judge import judge, overall
 from streamcheck.observation import FORMAT, ChunkRun, Misnumbered, Observation, Read, Row
+from streamcheck.page import as_html
+from streamcheck.report import as_text
 
 times = st.floats(-1e14, 1e14)
 counts = st.integers(0, 1 << 70)
@@ -46,12 +49,15 @@ observations = st.builds(
 
 
 @given(observations)
-def test_whatever_is_loaded_can_be_judged_and_is_what_was_saved(tmp_path_factory, observation):
+def test_whatever_is_loaded_is_what_was_saved_and_can_be_judged_and_shown(tmp_path_factory, observation):
     path = tmp_path_factory.mktemp("saved") / "seen.json"
     observation.save(path)
     loaded = Observation.load(path)
     assert loaded == observation
-    assert judge(loaded) == judge(observation)
+    verdicts = judge(loaded)
+    assert verdicts == judge(observation)
+    assert as_text([("stream", loaded)], verdicts).endswith(f"verdict: {overall(verdicts)}")
+    assert JustHTML(as_html([("stream", loaded)], verdicts), strict=True)
 
 
 @pytest.fixture
