@@ -2,7 +2,7 @@
 
 import ipaddress
 import json
-import logging
+import logging.config
 import sys
 from typing import Any
 
@@ -58,13 +58,23 @@ def test_an_exception_is_a_field() -> None:
 
 def test_all_loggers_have_the_one_form() -> None:
     named = config()
-    assert {logger for logger, how in named["loggers"].items() if how["handlers"] == ["stderr"]} == {
-        "django",
-        "django.request",
-        "gunicorn.error",
+    used = {logger: how["handlers"] for logger, how in named["loggers"].items() if how["handlers"]}
+    assert used == {
+        "django": ["stderr"],
+        "django.request": ["stderr"],
+        "django.security": ["brief"],
+        "gunicorn.error": ["stderr"],
     }
     assert named["root"]["handlers"] == ["stderr"]
-    assert list(named["handlers"]) == ["stderr"]
+    assert {handler["formatter"] for handler in named["handlers"].values()} == {"line"}
+
+
+def test_what_any_client_can_cause_is_logged_without_a_traceback(client: Client, capfd: pytest.CaptureFixture) -> None:
+    logging.config.dictConfig(config())
+    assert client.get("/measure", headers={"host": "elsewhere.example"}).status_code == 400
+    said = capfd.readouterr().err
+    assert "Invalid HTTP_HOST header" in said
+    assert "Traceback" not in said
 
 
 def test_request_has_one_line_with_its_id(client: Client, caplog: pytest.LogCaptureFixture) -> None:

@@ -223,7 +223,7 @@ def secured(certificate, server):
 
 def test_https(six, secured, certificate, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    seen = observe(secured([six.header(CHUNKED), *rows(six, 0.1), six.chunk(b"")]), timeout=10)
+    seen = observe(secured([six.header(CHUNKED), *rows(six, 0.4), six.chunk(b"")]), timeout=10)
     assert overall(judge(seen)) == "PASS", judge(seen)
 
 
