@@ -48,6 +48,9 @@ class Visit:
     def stream(self, name: str) -> Locator:
         return self.page.locator(f"section#{name}")
 
+    def wait_for_rows(self, name: str, count: int) -> None:
+        self.stream(name).locator("tr.arrived").nth(count - 1).wait_for(timeout=30_000)
+
     def wait_for_end(self, name: str) -> None:
         expect(self.stream(name)).not_to_have_attribute("data-state", "running", timeout=30_000)
 
