@@ -33,8 +33,8 @@ class Clocks {
     return produced;
   }
 
-  // How much the server's clock is ahead. Where it isn't surely ahead or behind, it is taken to agree; else the fastest
-  // row gets a lag of zero. So no lag is negative, and none is larger than it really was.
+  // How much the server's clock is ahead. Where it isn't surely ahead or behind, it is taken to agree. Else the fastest
+  // row gets a lag of zero, so that none is negative, and none larger than it really was.
   get offset() {
     const agree = this.#lower <= CLOCK_NOISE && this.#upper >= -CLOCK_NOISE;
     return agree ? 0 : this.#lower;
@@ -150,6 +150,7 @@ class Timeline {
   // The rows with their times by the browser's clock. A row is late if the next one was due before it arrived.
   #judged() {
     return this.#rows.map((row) => {
+      // Within the noise of the clocks, a row may seem to arrive before it was produced.
       const produced = Math.min(row.produced - this.#clocks.offset, row.arrived);
       const lag = row.arrived - produced;
       return { ...row, produced, lag, late: lag >= DELAY };
@@ -240,8 +241,8 @@ function readWithEvents(query, timeline, draw, signal) {
         draw();
       }
       if (timeline.count === ROWS) {
-        const sentence = `The stream broke off after row ${brokenAfter}, and the browser came again by itself for the rest.`;
-        end(brokenAfter === null ? undefined : { sentence });
+        const again = `The stream broke off after row ${brokenAfter}, and the browser came again by itself.`;
+        end(brokenAfter === null ? {} : { sentence: again });
       }
     };
     source.onerror = () => {
