@@ -45,6 +45,7 @@ test: export CLUSTER := streaming-test
 test: export PORT_OFFSET := 10000
 test: export KUBECONFIG := $(CURDIR)/build/test.kubeconfig
 test: .venv/complete lint ## all tests: unit, local edge, and on a cluster of their own (kind-down CLUSTER=streaming-test)
+	@$(CLUSTER_COMMAND) browser
 	@$(CLUSTER_COMMAND) up
 	@$(PYTHON) -m pytest tests
 

@@ -9,6 +9,7 @@ from django.urls import path as url
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from download import async_views, views
+from page import views as page
 
 downloads = async_views if settings.WORKER_CLASS == "asgi" else views
 
@@ -19,6 +20,9 @@ def _safe(path: str, view: Callable[..., Any]) -> URLPattern:
 
 
 urlpatterns = [
+    _safe("", page.index),
+    _safe("page.js", page.script),
+    _safe("page.css", page.style),
     _safe("download_csv", downloads.download_csv),
     _safe("download_csv_streaming", downloads.download_csv_streaming),
     _safe("binary", downloads.binary),

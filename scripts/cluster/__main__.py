@@ -106,6 +106,12 @@ def logs(cluster: kind.Cluster) -> None:
 
 
 @main.command()
+def browser() -> None:
+    """Find a Chromium for the tests, or install one."""
+    tools.chromium()
+
+
+@main.command()
 @click.pass_obj
 def down(cluster: kind.Cluster) -> None:
     """Remove the cluster."""

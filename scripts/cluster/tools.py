@@ -1,14 +1,19 @@
-"""kind, helm, kubectl and Go: found on PATH in a version that fits, or installed at a pinned one into bin/."""
+"""kind, helm, kubectl and Go: found on PATH in a version that fits, or installed at a pinned one into bin/.
+
+And a Chromium for the tests: found on PATH, or installed as a Debian package.
+"""
 
 from __future__ import annotations
 
+import os
+import platform
 import re
 import shutil
 import sys
 from functools import cache
 from pathlib import Path
 
-from cluster import run
+from cluster import engine, run
 from cluster.run import CACHE, ROOT, Trouble
 
 BIN = ROOT / "bin"
@@ -22,6 +27,11 @@ _TOOLS = {
     "kubectl": (("version", "--client"), (1, 34), (1, 37)),
 }
 _GO = (1, 26)
+# On macOS, browsers are not on PATH.
+_CHROMIUM = (
+    *("chromium", "google-chrome", "google-chrome-stable", "chromium-browser"),
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
 _KUBECTL_VERSION = "v1.36.2"  # of k8s.io/kubectl in tools/go.mod, which names the library v0.36.2
 
 
@@ -82,6 +92,26 @@ def find(name: str) -> str:
         if candidate and first <= (_version(candidate, *arguments) or (0, 0)) < below:
             return str(candidate)
     return str(_build(name))
+
+
+def chromium() -> str:
+    """Return the path of a Chromium or Google Chrome, installed by apt-get on Debian as root if there is none.
+
+    Raises:
+        Trouble: there is none and it is not ours to install, or it could not be installed.
+    """
+    found = next(filter(None, map(shutil.which, _CHROMIUM)), None)
+    if found:
+        return found
+    # Ubuntu has no such package: there it is a snap.
+    if platform.system() != "Linux" or platform.freedesktop_os_release()["ID"] != "debian" or os.geteuid() != 0:
+        raise Trouble(
+            "no chromium or google-chrome is on PATH, and the tests of the page need one: install either, and run this "
+            "again (on Debian as root it is done for you)"
+        )
+    # Chromium shows no text without a font, and depends on none.
+    engine.apt_install("chromium", "fonts-dejavu-core")
+    return "/usr/bin/chromium"
 
 
 def _build(name: str) -> Path:

@@ -132,6 +132,6 @@ def test_only_get_and_head_are_allowed(client: Client, path: str, method: str) -
     assert response["Allow"] == "GET, HEAD"
 
 
-@pytest.mark.parametrize("path", ["/", "/measure/", "/download_csv/", "/admin", "/livez/", "/livez\x00"])
+@pytest.mark.parametrize("path", ["/index.html", "/measure/", "/download_csv/", "/admin", "/livez/", "/livez\x00"])
 def test_other_paths_are_not_found(client: Client, path: str) -> None:
     assert client.get(path).status_code == 404

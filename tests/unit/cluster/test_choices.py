@@ -92,3 +92,33 @@ def test_every_target_of_the_makefile_is_listed_by_help() -> None:
     phony = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())  # type: ignore[index]
     listed = set(re.findall(r"^ *make ([a-z-]+) ", run.output("make", "-C", ROOT, "help"), re.MULTILINE))
     assert listed == phony
+
+
+def test_a_browser_on_path_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = program(tmp_path, "google-chrome", "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert tools.chromium() == str(found)
+
+
+@pytest.mark.parametrize(("system", "user"), [("ubuntu", 0), ("debian", 1000)])
+def test_where_no_browser_may_be_installed_it_is_said_which_one_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, system: str, user: int
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": system})
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    with pytest.raises(Trouble, match="no chromium or google-chrome is on PATH"):
+        tools.chromium()
+
+
+def test_a_missing_browser_is_installed_with_a_font(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "debian"})
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    asked: list[str] = []
+    monkeypatch.setattr(engine, "apt_install", lambda *packages: asked.extend(packages))
+    assert tools.chromium() == "/usr/bin/chromium"
+    assert "chromium" in asked
+    assert any(package.startswith("fonts-") for package in asked)
