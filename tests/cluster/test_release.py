@@ -109,13 +109,12 @@ class Release:
 @pytest.fixture(scope="module")
 def other(cluster: Cluster, demo: Any) -> Iterator[Release]:
     """Install it; the tests below change its values one after the other, and the last one uninstalls it."""
+    delete = ("delete", "namespace", NAMESPACE, "--ignore-not-found")
+    cluster.kubectl(*delete)
     running = Release(cluster, demo)
-    uninstall = release.helm(cluster, "uninstall", RELEASE, "-n", NAMESPACE, "--ignore-not-found", "--wait")
-    subprocess.run(uninstall, check=True, timeout=120)
     running.set(SHORT | {"streaming.buffering": "on"} | HTTP10)
     yield running
-    subprocess.run(uninstall, check=True, timeout=120)
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    cluster.kubectl(*delete, "--wait=false")
 
 
 def test_pods_run_where_pod_security_enforces_the_restricted_profile(other: Release) -> None:
@@ -195,6 +194,7 @@ def test_a_deploy_breaks_off_what_lasts_longer_than_the_drain_and_nothing_else(o
 
 def test_upgrades_keep_the_secret_key_and_the_pods(other: Release) -> None:
     values: dict[str, object] = {"streaming.maxDuration": 60, "streaming.drainSeconds": 11}
+    other.set(values)
     key, pods = other.get("secret", NAME)["data"], other.names()
     other.set(values)
     assert other.get("secret", NAME)["data"] == key
