@@ -83,7 +83,9 @@ def await_edge(cluster: Cluster, host: str = "") -> None:
 
 def _install(cluster: Cluster, release: str, namespace: str, chart: str, *options: str) -> None:
     _recover(cluster, release, namespace)
-    command = helm(cluster, "upgrade", "--install", release, chart, "--namespace", namespace, *options)
+    # Without --reset-values, what was set by hand before would stay.
+    upgrade = ("upgrade", "--install", "--reset-values", release, chart, "--namespace", namespace)
+    command = helm(cluster, *upgrade, *options)
     try:
         run.step(f"Install {release} by its chart", *command, "--wait", "--timeout", "180s")
     except Trouble as error:
