@@ -15,8 +15,8 @@ BIN = ROOT / "bin"
 _MODULE = Path(__file__).parent / "tools"
 
 # How each tells its version, and from which version on and below which it will do: kind must know the node image, the
-# tests know Helm's words for a wrong value since 3.18 and the chart is not tested with 4, kubectl may be one minor version
-# away from the server (1.35), and a newer kube-score may find something new.
+# tests know Helm's words for a wrong value since 3.18 and not those of 4, kubectl may be one minor version away from the
+# server (1.35), and a newer kube-score may find something new.
 _TOOLS = {
     "kind": (("version",), (0, 31), (1, 0)),
     "helm": (("version", "--short"), (3, 18), (4, 0)),
