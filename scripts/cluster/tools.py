@@ -1,4 +1,4 @@
-"""kind, helm, kubectl, kube-score and Go: found on PATH in a version that fits, or put into bin/ at a pinned one."""
+"""kind, helm, kubectl and Go: found on PATH in a version that fits, or installed at a pinned one into bin/."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BIN = ROOT / "bin"
 _MODULE = Path(__file__).parent / "tools"
 
 # How each tells its version, and from which version on and below which it will do: kind must know the node image, the
-# tests know Helm's words for a wrong value since 3.18 and not those of 4, kubectl may be one minor version away from the
+# tests know Helm's words for a wrong value since 3.18 and not those of 4, kubectl may be a minor version away from the
 # server (1.35), and a newer kube-score may find something new.
 _TOOLS = {
     "kind": (("version",), (0, 31), (1, 0)),

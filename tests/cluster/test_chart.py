@@ -164,7 +164,7 @@ def test_the_values_reach_the_container(cluster: Cluster) -> None:
     objects = render(cluster, values=values)
     container = pod(objects)["containers"][0]
     assert (container["image"], container["imagePullPolicy"]) == ("registry.example.com:5000/a/b:1.2", "Always")
-    assert container["args"][:6] == ["python3", "-m", "gunicorn", "streaming.wsgi", "--workers=3", "--threads=8"]
+    assert {"--workers=3", "--threads=8"} <= set(container["args"])
     variables = environment(objects)
     assert variables["STREAMS_PER_WORKER"] == "5"
     assert variables["STREAM_SECONDS"] == "86400"
