@@ -18,3 +18,26 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
+
+{{/*
+How a pod ends, in seconds, as JSON. All of it follows from streaming.drainSeconds:
+preStop   it serves on, while the edge learns that it is going;
+graceful  gunicorn's timeout after SIGTERM: the drain, and the two seconds before its end in which the app breaks off what is left;
+grace     what Kubernetes grants for all of it, with three seconds for the processes to end.
+*/}}
+{{- define "streaming.stop" -}}
+{{- $drain := int64 .Values.streaming.drainSeconds -}}
+{{- dict "preStop" 5 "graceful" (add $drain 2) "grace" (add $drain 10) | toJson -}}
+{{- end -}}
+
+{{/* What streaming.* means to ingress-nginx, as YAML. */}}
+{{- define "streaming.annotations" -}}
+{{- $timeout := .Values.streaming.readTimeout | int64 | toString -}}
+{{/* YAML reads off without quotes as false. */ -}}
+nginx.ingress.kubernetes.io/proxy-buffering: {{ has .Values.streaming.buffering (list "on" true) | ternary "on" "off" | quote }}
+# Over HTTP/1.0 the app can't send chunks, and a response that breaks off looks complete.
+nginx.ingress.kubernetes.io/proxy-http-version: "1.1"
+nginx.ingress.kubernetes.io/proxy-read-timeout: {{ $timeout | quote }}
+# Between two writes to the app: of use to uploads alone, and set so that no other number is in force.
+nginx.ingress.kubernetes.io/proxy-send-timeout: {{ $timeout | quote }}
+{{- end -}}

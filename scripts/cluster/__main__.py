@@ -50,6 +50,7 @@ def _up(cluster: kind.Cluster, forced: str) -> None:
     source = images.get(path)
     cluster.ensure(source.node_image, source.kind_patch)
     cluster.note(path=source.path)
+    release.restrict(cluster, "default")
     release.install_edge(cluster, source)
     _image(cluster, source)
 

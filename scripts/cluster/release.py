@@ -30,13 +30,23 @@ def install_edge(cluster: Cluster, source: images.Images) -> None:
     _install(cluster, EDGE, EDGE, *source.edge_chart, "--create-namespace", *values)
 
 
+def restrict(cluster: Cluster, namespace: str) -> None:
+    """Make the namespace if there is none, and have it refuse pods that break Pod Security's restricted profile.
+
+    https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+    """
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    wanted = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(wanted))
+
+
 def install(cluster: Cluster, release: str = RELEASE, namespace: str = "default", *options: str) -> None:
     """Install the chart, or bring it up to date, and wait until it is ready.
 
     Args:
         cluster: where.
         release: name of the Helm release.
-        namespace: made if it does not exist.
+        namespace: made if it does not exist; held to Pod Security's restricted profile.
         options: further options for helm, such as --set.
 
     Raises:
@@ -44,7 +54,8 @@ def install(cluster: Cluster, release: str = RELEASE, namespace: str = "default"
     """
     if images.APP not in cluster.record().get("images", {}):
         raise Trouble(f"the image {images.APP} is not in the cluster {cluster.name}: run `make image` first")
-    _install(cluster, release, namespace, str(ROOT / "chart"), "--create-namespace", *options)
+    restrict(cluster, namespace)
+    _install(cluster, release, namespace, str(ROOT / "chart"), *options)
 
 
 def await_edge(cluster: Cluster, host: str = "") -> None:
@@ -72,7 +83,9 @@ def await_edge(cluster: Cluster, host: str = "") -> None:
 
 def _install(cluster: Cluster, release: str, namespace: str, chart: str, *options: str) -> None:
     _recover(cluster, release, namespace)
-    command = helm(cluster, "upgrade", "--install", release, chart, "--namespace", namespace, *options)
+    # Without --reset-values, what was set by hand before would stay.
+    upgrade = ("upgrade", "--install", "--reset-values", release, chart, "--namespace", namespace)
+    command = helm(cluster, *upgrade, *options)
     try:
         run.step(f"Install {release} by its chart", *command, "--wait", "--timeout", "180s")
     except Trouble as error:

@@ -20,11 +20,13 @@ BIN = ROOT / "bin"
 _MODULE = Path(__file__).parent / "tools"
 
 # How each tells its version, and from which version on and below which it will do: kind must know the node image, the
-# chart is tested with Helm 3, and kubectl may be one minor version away from the server (1.35).
+# tests know Helm's words for a wrong value since 3.18 and not those of 4, kubectl may be a minor version away from the
+# server (1.35), and a newer kube-score may find something new.
 _TOOLS = {
     "kind": (("version",), (0, 31), (1, 0)),
-    "helm": (("version", "--short"), (3, 14), (4, 0)),
+    "helm": (("version", "--short"), (3, 18), (4, 0)),
     "kubectl": (("version", "--client"), (1, 34), (1, 37)),
+    "kube-score": (("version",), (1, 20), (1, 21)),
 }
 _GO = (1, 26)
 # On macOS, browsers are not on PATH.
@@ -79,10 +81,10 @@ def go_environment() -> dict[str, str]:
 
 
 def find(name: str) -> str:
-    """Return the path of kind, helm or kubectl, built at its pinned version if there is no suitable one.
+    """Return the path of kind, helm, kubectl or kube-score, built at its pinned version if there is no suitable one.
 
     Args:
-        name: kind, helm or kubectl.
+        name: kind, helm, kubectl or kube-score.
 
     Raises:
         Trouble: it could not be built.
@@ -122,20 +124,25 @@ def _build(name: str) -> Path:
         "kind": "sigs.k8s.io/kind",
         "helm": "helm.sh/helm/v3/cmd/helm",
         "kubectl": ".",
+        "kube-score": "github.com/zegl/kube-score/cmd/kube-score",
     }[name]
+    folder = _MODULE
+    if name == "kube-score":
+        folder = _MODULE / name  # it needs older libraries than the others
+        flags = f"-s -w -X main.version={_module_version('github.com/zegl/kube-score', folder)}"
     if name == "helm":
         # What helm's own build sets: its version, and the Kubernetes that it takes for granted without a cluster.
-        flags += f" -X helm.sh/helm/v3/internal/version.version={_module_version('helm.sh/helm/v3')}"
+        flags += f" -X helm.sh/helm/v3/internal/version.version={_module_version('helm.sh/helm/v3', _MODULE)}"
         for part in ("chartutil", "lint/rules"):
             where = f"helm.sh/helm/v3/pkg/{part}.k8sVersion"
             flags += f" -X {where}Major=1 -X {where}Minor={_KUBECTL_VERSION.split('.')[1]}"
     command = (go(), "build", "-trimpath", "-ldflags", flags, "-o", partial, package)
-    run.step(f"Build {name}", *command, cwd=_MODULE, env=go_environment())
+    run.step(f"Build {name}", *command, cwd=folder, env=go_environment())
     return partial.replace(BIN / name)
 
 
-def _module_version(module: str) -> str:
-    found = re.search(rf"{re.escape(module)} (v\S+)", (_MODULE / "go.mod").read_text())
+def _module_version(module: str, folder: Path) -> str:
+    found = re.search(rf"{re.escape(module)} (v\S+)", (folder / "go.mod").read_text())
     if not found:
-        raise Trouble(f"{_MODULE / 'go.mod'} names no version of {module}: restore it with git")
+        raise Trouble(f"{folder / 'go.mod'} names no version of {module}: restore it with git")
     return found[1]

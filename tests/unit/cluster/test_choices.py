@@ -27,6 +27,8 @@ def program(folder: Path, name: str, prints: str) -> Path:
         ("kind", "kind v0.20.0 go1.20.4 linux/amd64", False),
         ("helm", "v3.21.4+g1234567", True),
         ("helm", "v4.3.1+g1234567", False),
+        ("kube-score", "kube-score version: v1.20.0, commit: N/A, built: N/A", True),
+        ("kube-score", "kube-score version: v1.21.0, commit: 1234567, built: now", False),
         ("kubectl", "Client Version: v1.35.2\nKustomize Version: v5.8.1", True),
         ("kubectl", "Client Version: v1.32.4-dispatcher", False),
         ("kubectl", "no version at all", False),

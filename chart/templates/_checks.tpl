@@ -1,0 +1,84 @@
+{{/* Stops the rendering with a sentence for each value that cannot be used and that values.schema.json cannot explain. */}}
+{{- define "streaming.check" -}}
+{{- $values := .Values -}}
+{{- $wrong := list -}}
+
+{{- if not (regexMatch `^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*$` $values.image.repository) -}}
+{{- $wrong = append $wrong (printf "image.repository is %q, but must be the name of an image without scheme, tag or digest; the tag goes into image.tag" $values.image.repository) -}}
+{{- end -}}
+{{- if not (regexMatch `^([A-Za-z0-9_][A-Za-z0-9_.-]*)?$` $values.image.tag) -}}
+{{- $wrong = append $wrong (printf "image.tag is %q, but must be a tag alone, such as 1.2.3; the name goes into image.repository" $values.image.tag) -}}
+{{- end -}}
+
+{{- with $values.streaming.perWorker -}}
+{{- if ge (int64 .) (int64 $values.gunicorn.threads) -}}
+{{- $wrong = append $wrong (printf "streaming.perWorker is %d, but must be less than gunicorn.threads (%d): one thread is for the probes" (int64 .) (int64 $values.gunicorn.threads)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- $host := $values.ingress.host -}}
+{{- $name := `[a-z0-9]([-a-z0-9]*[a-z0-9])?` -}}
+{{- if $host -}}
+{{- if or (not (regexMatch (printf `^(\*\.)?%s(\.%s)*$` $name $name) $host)) (regexMatch `^[0-9.]+$` $host) -}}
+{{- $wrong = append $wrong (printf "ingress.host is %q, but must be a host name in lower case, without scheme, port or path, and no address" $host) -}}
+{{- end -}}
+{{- end -}}
+
+{{- $answered := not $host -}}
+{{- range splitList "," $values.django.allowedHosts -}}
+{{- $allowed := trim . -}}
+{{- if not (regexMatch `^(\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])$` $allowed) -}}
+{{- $wrong = append $wrong (printf "django.allowedHosts contains %q, but must be host names separated by commas, without scheme, port or path, or \"*\" for any" $allowed) -}}
+{{- end -}}
+{{- if or (has $allowed (list "*" $host)) (and (hasPrefix "." $allowed) (hasSuffix (lower $allowed) (printf ".%s" $host))) -}}
+{{- $answered = true -}}
+{{- end -}}
+{{- end -}}
+{{- if not (or $answered $wrong) -}}
+{{- $wrong = append $wrong (printf "ingress.host is %q, but django.allowedHosts (%q) does not have it: every request would be answered by 400" $host $values.django.allowedHosts) -}}
+{{- end -}}
+
+{{- range splitList "," $values.trustedEdges -}}
+{{- if not (or (eq $values.trustedEdges "*") (regexMatch `^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*)(/[0-9]{1,3})?$` (trim .))) -}}
+{{- $wrong = append $wrong (printf "trustedEdges contains %q, but must be addresses and networks such as 10.244.0.0/16, separated by commas, or \"*\" for any" (trim .)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- if gt (int64 $values.autoscaling.minReplicas) (int64 $values.autoscaling.maxReplicas) -}}
+{{- $wrong = append $wrong (printf "autoscaling.minReplicas is %d, but must not be more than autoscaling.maxReplicas (%d)" (int64 $values.autoscaling.minReplicas) (int64 $values.autoscaling.maxReplicas)) -}}
+{{- end -}}
+
+{{- $set := dict "DJANGO_ALLOWED_HOSTS" "django.allowedHosts" "DJANGO_SECRET_KEY" "django.existingSecret" "FORWARDED_ALLOW_IPS" "trustedEdges" "LOG_FORMAT" "logFormat" "STREAM_SECONDS" "streaming.maxDuration" "STREAMS_PER_WORKER" "streaming.perWorker" -}}
+{{- range $values.extraEnv -}}
+{{- if hasKey $set .name -}}
+{{- $wrong = append $wrong (printf "extraEnv sets %s: set %s instead" .name (get $set .name)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- with $wrong -}}
+{{- fail (printf "\n\n%s\n" (join "\n" .)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What can be used but has a consequence that one should know, as a JSON list of sentences. */}}
+{{- define "streaming.warnings" -}}
+{{- $longest := int64 .Values.streaming.maxDuration -}}
+{{- $drain := int64 .Values.streaming.drainSeconds -}}
+{{- $warnings := list -}}
+{{- if gt $longest $drain -}}
+{{- $warnings = append $warnings (printf "streaming.maxDuration is %d and streaming.drainSeconds %d: a stream that has more than %d s to go when its pod is replaced is broken off. Raise the one or lower the other." $longest $drain $drain) -}}
+{{- end -}}
+{{- if .Values.ingress.enabled -}}
+{{- /* Not looked up: Helm's lookup fails the whole install for those who may not read the edge's namespace. */ -}}
+{{- if gt $longest 240 -}}
+{{- $warnings = append $warnings (printf "streaming.maxDuration is %d: when ingress-nginx reloads, which any new Ingress makes it do, it breaks off streams after its worker-shutdown-timeout, 240s unless its ConfigMap says otherwise. See that it says %ds or more, and that its pods' terminationGracePeriodSeconds is longer still:\n    kubectl --namespace ingress-nginx get configmap ingress-nginx-controller -o jsonpath='{.data.worker-shutdown-timeout}'" $longest $longest) -}}
+{{- end -}}
+{{- $own := include "streaming.annotations" . | fromYaml -}}
+{{- range $key, $value := .Values.ingress.annotations -}}
+{{- if and (hasKey $own $key) (ne $value (get $own $key)) -}}
+{{- $warnings = append $warnings (printf "ingress.annotations sets %s to %q, and the chart would set it to %q: yours is in force." $key $value (get $own $key)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $warnings -}}
+{{- end -}}

@@ -1,0 +1,263 @@
+"""A release with values of its own, under a name, namespace and host of its own, as it behaves on the cluster."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cluster import release
+from cluster.kind import Cluster
+from cluster.run import ROOT, Trouble
+
+RELEASE, NAMESPACE, HOST = "other", "streaming-other", "other.test"
+NAME = f"{RELEASE}-streaming"
+LABEL = f"app.kubernetes.io/instance={RELEASE}"
+
+SHORT = {"streaming.readTimeout": 3, "streaming.maxDuration": 6, "streaming.drainSeconds": 1}
+# A stream that is not chunked on its way to the edge: there buffering can be seen, as it holds rows back.
+HTTP10 = {r"ingress.annotations.nginx\.ingress\.kubernetes\.io/proxy-http-version": "1.0"}
+
+CONTROLLER = ("-n", release.EDGE, "-l", "app.kubernetes.io/component=controller")
+
+
+def nginx_conf(cluster: Cluster) -> str:
+    """Return the edge's configuration as the controller has written it."""
+    running = ("--field-selector=status.phase=Running", "-o", "jsonpath={.items[0].metadata.name}")
+    pod = cluster.kubectl("get", "pods", *CONTROLLER, *running)
+    return cluster.kubectl("exec", "-n", release.EDGE, pod, "--", "cat", "/etc/nginx/nginx.conf")
+
+
+class Release:
+    """The release, and what can be asked of it."""
+
+    def __init__(self, cluster: Cluster, demo: Any) -> None:
+        self.cluster = cluster
+        self.demo = demo
+
+    def set(self, values: dict[str, object]) -> None:
+        """Install or upgrade with these values and defaults for the others, and wait until the edge has it all."""
+        options = [f"--set-json={name}={json.dumps(value)}" for name, value in values.items()]
+        release.install(self.cluster, RELEASE, NAMESPACE, f"--set=replicaCount=1,ingress.host={HOST}", *options)
+        release.await_edge(self.cluster, HOST)
+        self.await_annotations()
+
+    def await_annotations(self) -> None:
+        """Wait until nginx has been reloaded with what the Ingress asks for."""
+        annotations = self.get("ingress", NAME)["metadata"]["annotations"]
+        asked = {name.partition("/proxy-")[2]: value for name, value in annotations.items() if "/proxy-" in name}
+        for _ in range(30):
+            there = nginx_conf(self.cluster).partition(f"## start server {HOST}")[2].partition("## end server")[0]
+            found = dict(re.findall(r"^\s*proxy_(\w+)\s+(\S+?)s?;", there, re.MULTILINE))
+            if all(found.get(name.replace("-", "_")) == value for name, value in asked.items()):
+                time.sleep(1)  # the file is written before the reload
+                return
+            time.sleep(0.5)
+        raise AssertionError(f"nginx.conf has {found}, but the Ingress asks for {asked}")
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        return self.cluster.kubectl("-n", NAMESPACE, *arguments, stdin=stdin)
+
+    def get(self, *arguments: str) -> Any:
+        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
+
+    def pods(self) -> list[dict[str, Any]]:
+        """Return those that are not about to go."""
+        found = self.get("pods", "-l", LABEL)["items"]
+        return [each for each in found if "deletionTimestamp" not in each["metadata"]]
+
+    def names(self) -> set[str]:
+        return {each["metadata"]["name"] for each in self.pods()}
+
+    def wait_for_old_pods(self) -> None:
+        """Wait until those that were replaced are gone: for a second or two the edge still sends them streams."""
+        gone = [each["metadata"]["name"] for each in self.get("pods", "-l", LABEL)["items"]]
+        for name in set(gone) - self.names():
+            self.kubectl("wait", "--for=delete", f"pod/{name}", "--timeout=60s")
+
+    def stream(self, query: str) -> tuple[float, dict[str, Any]]:
+        """Read a stream through the edge; return how many seconds it took, and streamcheck's verdicts."""
+        started = time.monotonic()
+        _, verdicts = self.demo.verify(query, HOST)
+        return time.monotonic() - started, verdicts
+
+    def rows(self, query: str) -> tuple[int, float]:
+        """Return how many rows came and how many seconds that took."""
+        seconds, verdicts = self.stream(query)
+        found = re.search("([0-9]+) of [0-9]+ rows", verdicts["completeness"]["sentence"])
+        assert found, verdicts
+        return int(found[1]), seconds
+
+    def outcome(self, query: str) -> str:
+        """Return how the stream with this query ended, as the app logged it."""
+        for _ in range(20):
+            logged = self.kubectl("logs", "-l", LABEL, "--tail=-1").splitlines()
+            ends = [json.loads(line) for line in logged if f"?{query} " in line and '"outcome"' in line]
+            if ends:
+                return str(ends[-1]["outcome"])
+            time.sleep(0.5)
+        raise AssertionError(f"no line in the log says how {query} ended")
+
+
+@pytest.fixture(scope="module")
+def other(cluster: Cluster, demo: Any) -> Iterator[Release]:
+    """Install it; the tests below change its values one after the other, and the last one uninstalls it."""
+    delete = ("delete", "namespace", NAMESPACE, "--ignore-not-found")
+    cluster.kubectl(*delete)
+    running = Release(cluster, demo)
+    running.set(SHORT | {"streaming.buffering": "on"} | HTTP10)
+    yield running
+    cluster.kubectl(*delete, "--wait=false")
+
+
+def test_pods_run_where_pod_security_enforces_the_restricted_profile(other: Release) -> None:
+    labels = other.get("namespace", NAMESPACE)["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    (pod,) = other.pods()
+    assert pod["status"]["phase"] == "Running"
+    asked = (
+        "import os, pathlib; print(pathlib.Path('/proc/1/status').read_text(), os.path.exists('/var/run/secrets'))",
+    )
+    told = other.kubectl("exec", pod["metadata"]["name"], "--", "python3", "-c", *asked)
+    seen = dict(re.findall(r"^(\w+):\s+(\S+)", told, re.MULTILINE))
+    assert (seen["Uid"], seen["Gid"]) == ("10001", "10001")
+    assert int(seen["CapBnd"], 16) == 0
+    assert (seen["NoNewPrivs"], seen["Seccomp"]) == ("1", "2")
+    assert told.endswith("False")
+
+
+def test_a_pod_that_asks_for_more_is_refused_there(other: Release) -> None:
+    with pytest.raises(Trouble, match='violates PodSecurity "restricted:latest"'):
+        other.kubectl("run", "more", "--image=streaming-demo:0.1.0")
+
+
+def test_only_the_folder_for_the_metrics_can_be_written_to(other: Release) -> None:
+    (name,) = other.names()
+    write = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text('x')"
+    other.kubectl("exec", name, "--", "python3", "-c", write, "/tmp/x")  # noqa: S108
+    with pytest.raises(Trouble, match="Read-only file system"):
+        other.kubectl("exec", name, "--", "python3", "-c", write, "/srv/x")
+
+
+def test_buffering_is_what_streaming_buffering_says(other: Release) -> None:
+    query = "rows=8&size=64&delay_ms=500"
+    assert other.stream(query)[1]["timing"]["result"] == "FAIL"
+    before = other.names()
+    other.set(SHORT | {"streaming.buffering": False} | HTTP10)  # off, as YAML reads it without quotes
+    assert other.stream(query)[1]["timing"]["result"] == "PASS"
+    assert other.names() == before  # an upgrade of the Ingress alone replaces no pod
+
+
+def test_a_pause_longer_than_the_read_timeout_is_cut_by_the_edge(other: Release) -> None:
+    """The second row would come after 5 s, before the stream's time is up."""
+    other.set(SHORT)
+    query = "rows=3&size=64&delay_ms=5000"
+    rows, seconds = other.rows(query)
+    assert rows == 1
+    assert 3 <= seconds < 5
+    assert other.outcome(query) in ("client_gone", "stopped")  # noticed at its next write, or when its time was up
+
+
+def test_a_stream_longer_than_the_maximum_is_broken_off_by_the_app(other: Release) -> None:
+    query = "rows=40&size=64&delay_ms=250"
+    rows, seconds = other.rows(query)
+    assert 16 <= rows < 32  # 24 in 6 s
+    assert 6 <= seconds < 9
+    assert other.outcome(query) == "stopped"
+
+
+def test_the_running_pod_has_the_times_that_follow_from_the_drain(other: Release) -> None:
+    (pod,) = other.pods()
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 1 + 10
+    arguments = other.kubectl("exec", pod["metadata"]["name"], "--", "cat", "/proc/1/cmdline").split("\0")
+    assert "--graceful-timeout=3" in arguments
+
+
+def test_a_deploy_breaks_off_what_lasts_longer_than_the_drain_and_nothing_else(other: Release) -> None:
+    """Two streams in a pod that is replaced: it has 5 s of preStop, and then the drain."""
+    other.set({"streaming.maxDuration": 60, "streaming.drainSeconds": 10})
+    other.wait_for_old_pods()
+    with ThreadPoolExecutor() as background:
+        longer, shorter = (background.submit(other.rows, f"rows={rows}&size=64&delay_ms=1000") for rows in (45, 14))
+        time.sleep(1)
+        other.set({"streaming.maxDuration": 60, "streaming.drainSeconds": 11})
+    assert 14 <= longer.result()[0] < 45
+    assert shorter.result()[0] == 14
+
+
+def test_upgrades_keep_the_secret_key_and_the_pods(other: Release) -> None:
+    values: dict[str, object] = {"streaming.maxDuration": 60, "streaming.drainSeconds": 11}
+    other.set(values)
+    key, pods = other.get("secret", NAME)["data"], other.names()
+    other.set(values)
+    assert other.get("secret", NAME)["data"] == key
+    assert other.names() == pods
+    (name,) = pods
+    assert len(other.kubectl("exec", name, "--", "printenv", "DJANGO_SECRET_KEY")) == 64
+
+
+def test_an_existing_secret_takes_the_place_of_the_one_that_was_made(other: Release) -> None:
+    other.kubectl("create", "secret", "generic", "mine", "--from-literal=DJANGO_SECRET_KEY=of-my-own")
+    other.set({"django.existingSecret": "mine"})
+    (name,) = other.names()
+    assert other.kubectl("exec", name, "--", "printenv", "DJANGO_SECRET_KEY") == "of-my-own"
+    assert other.kubectl("get", "secret", NAME, "--ignore-not-found") == ""
+
+
+def test_an_upgrade_leaves_the_number_of_pods_to_the_autoscaler(other: Release) -> None:
+    values: dict[str, object] = {"autoscaling.enabled": True, "autoscaling.minReplicas": 1}
+    other.set(values)
+    other.kubectl("scale", f"deploy/{NAME}", "--replicas=2")
+    other.set(values)
+    assert other.get("deploy", NAME)["spec"]["replicas"] == 2
+    assert other.get("hpa", NAME)["spec"]["scaleTargetRef"]["name"] == NAME
+
+
+def test_production_values_come_up(other: Release) -> None:
+    """With kind's image, and less CPU asked for: the node may have two cores."""
+    prod = ("--values", str(ROOT / "chart" / "values-prod.yaml"), "--set=resources.requests.cpu=50m")
+    release.install(other.cluster, RELEASE, NAMESPACE, *prod)
+    release.await_edge(other.cluster, "streams.example.com")
+    assert other.get("networkpolicy", NAME)["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert other.get("pdb", NAME)["status"]["expectedPods"] >= 1
+
+
+def test_an_uninstall_leaves_nothing_behind(other: Release) -> None:
+    kinds = "all,secret,serviceaccount,ingress,hpa,pdb,networkpolicy,configmap"
+    assert NAME in other.kubectl("get", kinds, "-l", LABEL, "-o", "name")
+    helm = release.helm(other.cluster, "uninstall", RELEASE, "-n", NAMESPACE, "--wait", "--cascade=foreground")
+    subprocess.run(helm, check=True, timeout=120)
+    assert other.kubectl("get", kinds, "-l", LABEL, "-o", "name") == ""
+    assert other.kubectl("get", kinds, "-o", "name").split() == [
+        "secret/mine",  # the test's own
+        "serviceaccount/default",
+        "configmap/kube-root-ca.crt",
+    ]
+
+
+def test_who_may_write_into_one_namespace_alone_can_install(other: Release, tmp_path: Path) -> None:
+    """Nothing is looked up where such a user may not read: Helm would fail the whole install."""
+    other.kubectl("create", "serviceaccount", "deployer")
+    other.kubectl("create", "rolebinding", "deployer", "--clusterrole=admin", f"--serviceaccount={NAMESPACE}:deployer")
+    user = ("--kube-as-user", f"system:serviceaccount:{NAMESPACE}:deployer", "-n", NAMESPACE)
+    options = ("--set=streaming.maxDuration=900,replicaCount=1", "--wait", "--timeout=120s")
+    command = release.helm(other.cluster, "install", RELEASE, "chart", *user, *options)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=150)
+    assert done.returncode == 0, done.stderr
+    assert "worker-shutdown-timeout" in done.stdout
+
+
+def test_the_edge_lets_streams_go_on_for_as_long_as_its_values_say(cluster: Cluster) -> None:
+    controller = yaml.safe_load((ROOT / "k8s/edges/ingress-nginx.yaml").read_text())["controller"]
+    shutdown = re.findall(r"^worker_shutdown_timeout\s+(\S+?)\s*;", nginx_conf(cluster), re.MULTILINE)
+    assert shutdown == [controller["config"]["worker-shutdown-timeout"]]
+    pods = json.loads(cluster.kubectl("get", "pods", *CONTROLLER, "-o", "json"))["items"]
+    graces = {pod["spec"]["terminationGracePeriodSeconds"] for pod in pods}
+    assert graces == {controller["terminationGracePeriodSeconds"]}
