@@ -11,7 +11,7 @@
 {{- end -}}
 
 {{- with $values.streaming.perWorker -}}
-{{- if ge (int64 .) (int64 $values.gunicorn.threads) -}}
+{{- if and (eq $values.gunicorn.workerClass "gthread") (ge (int64 .) (int64 $values.gunicorn.threads)) -}}
 {{- $wrong = append $wrong (printf "streaming.perWorker is %d, but must be less than gunicorn.threads (%d): one thread is for the probes" (int64 .) (int64 $values.gunicorn.threads)) -}}
 {{- end -}}
 {{- end -}}
@@ -48,7 +48,7 @@
 {{- $wrong = append $wrong (printf "autoscaling.minReplicas is %d, but must not be more than autoscaling.maxReplicas (%d)" (int64 $values.autoscaling.minReplicas) (int64 $values.autoscaling.maxReplicas)) -}}
 {{- end -}}
 
-{{- $set := dict "DJANGO_ALLOWED_HOSTS" "django.allowedHosts" "DJANGO_SECRET_KEY" "django.existingSecret" "FORWARDED_ALLOW_IPS" "trustedEdges" "LOG_FORMAT" "logFormat" "STREAM_SECONDS" "streaming.maxDuration" "STREAMS_PER_WORKER" "streaming.perWorker" -}}
+{{- $set := dict "DJANGO_ALLOWED_HOSTS" "django.allowedHosts" "DJANGO_SECRET_KEY" "django.existingSecret" "FORWARDED_ALLOW_IPS" "trustedEdges" "LOG_FORMAT" "logFormat" "STREAM_SECONDS" "streaming.maxDuration" "STREAMS_PER_WORKER" "streaming.perWorker" "WORKER_CLASS" "gunicorn.workerClass" -}}
 {{- range $values.extraEnv -}}
 {{- if hasKey $set .name -}}
 {{- $wrong = append $wrong (printf "extraEnv sets %s: set %s instead" .name (get $set .name)) -}}

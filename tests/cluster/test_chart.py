@@ -179,6 +179,15 @@ def test_the_values_reach_the_container(cluster: Cluster) -> None:
     assert "STREAMS_PER_WORKER" not in environment(render(cluster))
 
 
+def test_only_gthread_has_threads_and_a_bound_below_them(cluster: Cluster) -> None:
+    for worker in ("gthread", "asgi", "sync"):
+        objects = render(cluster, values=f"gunicorn: {{workerClass: {worker}}}")
+        assert environment(objects)["WORKER_CLASS"] == worker
+        assert ("--threads=16" in pod(objects)["containers"][0]["args"]) is (worker == "gthread")
+    many = render(cluster, values="{gunicorn: {workerClass: asgi}, streaming: {perWorker: 5000}}")
+    assert environment(many)["STREAMS_PER_WORKER"] == "5000"
+
+
 def test_pods_are_spread_even_where_the_selector_was_left_out(cluster: Cluster) -> None:
     constraint = "{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway%s}"
     mine = constraint % ", labelSelector: {matchLabels: {a: b}}"
@@ -262,6 +271,9 @@ WRONG = [
     ("streaming: {buffering: 0}", "at '/streaming/buffering': value must be one of 'off', 'on', false, true"),
     ("streaming: {perWorker: 16}", "streaming.perWorker is 16, but must be less than gunicorn.threads (16)"),
     ("streaming: {perWorker: 0}", "at '/streaming/perWorker': minimum: got 0, want 1"),
+    ("streaming: {perWorker: 100001}", "at '/streaming/perWorker': maximum: got 100,001, want 100,000"),
+    ("gunicorn: {workerClass: gevent}", "at '/gunicorn/workerClass': value must be one of 'gthread', 'asgi', 'sync'"),
+    ("extraEnv: [{name: WORKER_CLASS, value: asgi}]", "extraEnv sets WORKER_CLASS: set gunicorn.workerClass instead"),
     ("gunicorn: {workers: 0}", "at '/gunicorn/workers': minimum: got 0, want 1"),
     ("gunicorn: {threads: 1}", "at '/gunicorn/threads': minimum: got 1, want 2"),
     ("image: {tag: 1.10}", "at '/image/tag': got number, want string"),

@@ -203,6 +203,17 @@ def test_upgrades_keep_the_secret_key_and_the_pods(other: Release) -> None:
     assert len(other.kubectl("exec", name, "--", "printenv", "DJANGO_SECRET_KEY")) == 64
 
 
+def test_the_same_streams_come_from_an_event_loop(other: Release) -> None:
+    other.set({"gunicorn.workerClass": "asgi"})
+    other.wait_for_old_pods()
+    _, verdicts = other.stream("rows=8&size=64&delay_ms=500&heartbeat_ms=0")
+    assert {name: verdict["result"] for name, verdict in verdicts.items()} == dict.fromkeys(verdicts, "PASS")
+    _, broken = other.stream("rows=8&size=64&delay_ms=500&fail_after=4")
+    assert broken["framing"]["result"] == broken["completeness"]["result"] == "FAIL"
+    assert other.outcome("rows=8&size=64&delay_ms=500&fail_after=4") == "source_error"
+    assert "streams.workers.EventLoop" in other.kubectl("logs", "-l", LABEL, "--tail=-1")
+
+
 def test_an_existing_secret_takes_the_place_of_the_one_that_was_made(other: Release) -> None:
     other.kubectl("create", "secret", "generic", "mine", "--from-literal=DJANGO_SECRET_KEY=of-my-own")
     other.set({"django.existingSecret": "mine"})
