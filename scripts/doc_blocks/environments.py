@@ -145,7 +145,9 @@ def _run(
         say(f"line {block.line}: {block.commands[0].text.splitlines()[0]}")
         commands = [*([Command(block.first, 0, ())] if block.first else []), *block.commands]
         texts = [command.text.replace(_DEMO, address) for command in commands]
-        for command, (status, printed, said) in zip(commands, _run_in_one_shell(texts, environment, address), strict=True):
+        for command, (status, printed, said) in zip(
+            commands, _run_in_one_shell(texts, environment, address), strict=True
+        ):
             if not command.output and status:
                 raise CommandFailed(f"line {block.line}: `{command.text}` ended with status {status}. {said}")
             if command.output:
@@ -155,9 +157,7 @@ def _run(
     return outputs
 
 
-def _run_in_one_shell(
-    commands: list[str], environment: dict[str, str], address: str
-) -> Iterator[tuple[int, str, str]]:
+def _run_in_one_shell(commands: list[str], environment: dict[str, str], address: str) -> Iterator[tuple[int, str, str]]:
     """Yield each command's exit status and output, and what all of them wrote to standard error."""
     script = []
     for command in commands:

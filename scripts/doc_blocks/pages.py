@@ -26,7 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = "..."
 
 _MARK = re.compile(
-    r"<!-- (?:run: (?P<where>local|cluster)(?:, (?P<how>first|printed by): (?P<command>.+?))?|not run: (?P<reason>.+?)) -->"
+    r"<!-- (?:run: (?P<where>local|cluster)(?:, (?P<how>first|printed by): (?P<command>.+?))?"
+    r"|not run: (?P<reason>.+?)) -->"
 )
 # In this order: what is replaced first is not seen by those that follow.
 _VARIABLE = [
@@ -38,6 +39,7 @@ _VARIABLE = [
     (r'"(pid|client|duration_s|ttfb_s)": ("[^"]*"|[\d.]+)', r'"\1": VALUE'),
     (r"\b127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
     (r"\bcurl/[\d.]+", "curl/VERSION"),
+    (r"^curl: (\(\d+\)) .*", r"curl: \1 WORDS"),  # they differ between its versions
     (r"\bnginx/[\d.]+", "nginx/VERSION"),
     (r"\b\d+(\.\d+)? (ms|s)\b", "TIME"),
     # A timeline is as wide as the page. Where its marks stand is a matter of time, but not how many there are.
@@ -142,7 +144,9 @@ def matches(written: tuple[str, ...], printed: list[str]) -> bool:
     if LEFT_OUT not in said:
         return said == found
     head, tail = _around(said)
-    return len(found) >= len(head) + len(tail) and found[: len(head)] == head and found[len(found) - len(tail) :] == tail
+    return (
+        len(found) >= len(head) + len(tail) and found[: len(head)] == head and found[len(found) - len(tail) :] == tail
+    )
 
 
 def _around(lines: list[str]) -> tuple[list[str], list[str]]:
@@ -154,7 +158,7 @@ def _normalised(lines: list[str]) -> list[str]:
     # A sentence of a verdict is wrapped, and where depends on how long its numbers are.
     text = re.sub(r"(?<=\S)\n {20,}(?=\S)", " ", "\n".join(lines))
     for pattern, name in _VARIABLE:
-        text = re.sub(pattern, name, text)
+        text = re.sub(pattern, name, text, flags=re.MULTILINE)
     return text.split("\n")
 
 
@@ -207,9 +211,11 @@ def broken_links(page: Path) -> list[str]:
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
-        if not target.is_relative_to(ROOT) or not target.exists():
-            broken.append(link)
-        elif anchor and target.suffix == ".md" and anchor not in headings(target.read_text(encoding="utf-8")):
+        if (
+            not target.is_relative_to(ROOT)
+            or not target.exists()
+            or (anchor and target.suffix == ".md" and anchor not in headings(target.read_text(encoding="utf-8")))
+        ):
             broken.append(link)
     return broken
 
@@ -217,4 +223,4 @@ def broken_links(page: Path) -> list[str]:
 def names(text: str) -> set[str]:
     """Return what a page calls by its name in the code of Django, gunicorn or the tests."""
     code = re.findall(r"`([\w.]+)`", text)
-    return {name for name in code if re.match(r"(django|gunicorn)\.\w|test_", name) and not name.endswith(".py")}
+    return {name for name in code if re.match(r"(django|gunicorn)\.\w+\.|test_", name) and not name.endswith(".py")}
