@@ -32,13 +32,13 @@ def whole(request: HttpRequest) -> HttpResponse:
     return HttpResponse(_TEXT)
 
 
-@decorator_from_middleware(CommonMiddleware)
+@decorator_from_middleware(CommonMiddleware)  # type: ignore[untyped-decorator]
 def common(request: HttpRequest) -> HttpResponse:
     """Leave Content-Length to CommonMiddleware."""
     return HttpResponse(_TEXT)
 
 
-@decorator_from_middleware(CommonMiddleware)
+@decorator_from_middleware(CommonMiddleware)  # type: ignore[untyped-decorator]
 def characters(request: HttpRequest) -> HttpResponse:
     """Count characters instead of bytes."""
     response = HttpResponse(_TEXT)
