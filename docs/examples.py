@@ -110,6 +110,16 @@ async def arows(request: HttpRequest) -> StreamingHttpResponse:
     return _measured(asleeping(measured_rows(rows=8, size=64, delay_ms=150)))
 
 
+def early_failure(request: HttpRequest) -> StreamingHttpResponse:
+    """Fail in place of the first item."""
+    return StreamingHttpResponse(1 // zero for zero in [0])
+
+
+def late_failure(request: HttpRequest) -> StreamingHttpResponse:
+    """Fail in place of the second item."""
+    return StreamingHttpResponse(1 // number for number in [1, 0])
+
+
 def swallowed(request: HttpRequest) -> StreamingHttpResponse:
     """Give 8 rows, of which the fifth fails, and catch the error in the generator."""
 
@@ -125,7 +135,7 @@ def swallowed(request: HttpRequest) -> StreamingHttpResponse:
 urlpatterns = [
     path("livez", alive),
     *(path(view.__name__, view) for view in (whole, common, characters, called, uncalled, string, file, large, alarge)),
-    *(path(view.__name__, view) for view in (rows, arows, swallowed)),
+    *(path(view.__name__, view) for view in (rows, arows, early_failure, late_failure, swallowed)),
 ]
 wsgi = get_wsgi_application()
 asgi = get_asgi_application()
