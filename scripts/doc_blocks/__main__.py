@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -48,6 +49,8 @@ def shell() -> None:
         for name in environments.LOCAL:
             say(f"  ${name} is {environment[name]}")
         say("These servers run until you leave this shell (exit).")
+        # Ctrl-C is for what runs in the shell. Not SIG_IGN, which that would inherit.
+        signal.signal(signal.SIGINT, lambda number, frame: None)
         sys.exit(subprocess.run([os.environ.get("SHELL", "sh")], env=environment, cwd=ROOT).returncode)
 
 
