@@ -25,15 +25,6 @@ SHORT = {"streaming.readTimeout": 3, "streaming.maxDuration": 6, "streaming.drai
 # A stream that is not chunked on its way to the edge: there buffering can be seen, as it holds rows back.
 HTTP10 = {r"ingress.annotations.nginx\.ingress\.kubernetes\.io/proxy-http-version": "1.0"}
 
-CONTROLLER = ("-n", release.EDGE, "-l", "app.kubernetes.io/component=controller")
-
-
-def nginx_conf(cluster: Cluster) -> str:
-    """Return the edge's configuration as the controller has written it."""
-    running = ("--field-selector=status.phase=Running", "-o", "jsonpath={.items[0].metadata.name}")
-    pod = cluster.kubectl("get", "pods", *CONTROLLER, *running)
-    return cluster.kubectl("exec", "-n", release.EDGE, pod, "--", "cat", "/etc/nginx/nginx.conf")
-
 
 class Release:
     """The release, and what can be asked of it."""
@@ -47,20 +38,6 @@ class Release:
         options = [f"--set-json={name}={json.dumps(value)}" for name, value in values.items()]
         release.install(self.cluster, RELEASE, NAMESPACE, f"--set=replicaCount=1,ingress.host={HOST}", *options)
         release.await_edge(self.cluster, HOST)
-        self.await_annotations()
-
-    def await_annotations(self) -> None:
-        """Wait until nginx has been reloaded with what the Ingress asks for."""
-        annotations = self.get("ingress", NAME)["metadata"]["annotations"]
-        asked = {name.partition("/proxy-")[2]: value for name, value in annotations.items() if "/proxy-" in name}
-        for _ in range(30):
-            there = nginx_conf(self.cluster).partition(f"## start server {HOST}")[2].partition("## end server")[0]
-            found = dict(re.findall(r"^\s*proxy_(\w+)\s+(\S+?)s?;", there, re.MULTILINE))
-            if all(found.get(name.replace("-", "_")) == value for name, value in asked.items()):
-                time.sleep(1)  # the file is written before the reload
-                return
-            time.sleep(0.5)
-        raise AssertionError(f"nginx.conf has {found}, but the Ingress asks for {asked}")
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         return self.cluster.kubectl("-n", NAMESPACE, *arguments, stdin=stdin)
@@ -267,8 +244,9 @@ def test_who_may_write_into_one_namespace_alone_can_install(other: Release, tmp_
 
 def test_the_edge_lets_streams_go_on_for_as_long_as_its_values_say(cluster: Cluster) -> None:
     controller = yaml.safe_load((ROOT / "k8s/edges/ingress-nginx.yaml").read_text())["controller"]
-    shutdown = re.findall(r"^worker_shutdown_timeout\s+(\S+?)\s*;", nginx_conf(cluster), re.MULTILINE)
+    shutdown = re.findall(r"^worker_shutdown_timeout\s+(\S+?)\s*;", release.nginx_conf(cluster), re.MULTILINE)
     assert shutdown == [controller["config"]["worker-shutdown-timeout"]]
-    pods = json.loads(cluster.kubectl("get", "pods", *CONTROLLER, "-o", "json"))["items"]
+    label = "app.kubernetes.io/component=controller"
+    pods = json.loads(cluster.kubectl("get", "pods", "-n", release.EDGE, "-l", label, "-o", "json"))["items"]
     graces = {pod["spec"]["terminationGracePeriodSeconds"] for pod in pods}
     assert graces == {controller["terminationGracePeriodSeconds"]}
