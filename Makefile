@@ -17,10 +17,10 @@ help: ## list the targets
 demo: .venv/complete ## bring up everything, and verify a stream through the edge
 	@$(CLUSTER_COMMAND) demo
 
-kind-up: .venv/complete ## bring up a kind cluster with ingress-nginx and the demo's image, for you to install the chart
+kind-up: .venv/complete ## bring up a kind cluster with ingress-nginx and the demo's images, for you to install the chart
 	@$(CLUSTER_COMMAND) up
 
-image: .venv/complete ## build the demo's image and load it into the cluster
+image: .venv/complete ## build the demo's image and streamcheck's and load them into the cluster
 	@$(CLUSTER_COMMAND) image
 
 verify: .venv/complete ## verify a stream through the edge, or any: make verify URL=…

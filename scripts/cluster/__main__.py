@@ -26,7 +26,7 @@ def main(context: click.Context, cluster: str, port_offset: int) -> None:
 @click.option("--images", "forced", envvar="IMAGES", type=click.Choice(["", "upstream", "registries"]), default="")
 @click.pass_obj
 def up(cluster: kind.Cluster, forced: str) -> None:
-    """Bring up the cluster with the edge, and the demo's image loaded into it."""
+    """Bring up the cluster with the edge, and the demo's images loaded into it."""
     _up(cluster, forced)
     folder = tools.BIN if tools.BIN.exists() else None
     run.say("\nThe cluster is up. Now, as on any cluster:")
@@ -56,15 +56,15 @@ def _up(cluster: kind.Cluster, forced: str) -> None:
 
 
 def _image(cluster: kind.Cluster, source: images.Images) -> None:
-    images.build_app(source)
-    if cluster.load(images.APP):
+    images.build(source)
+    if images.APP in cluster.load(images.APP, images.STREAMCHECK):
         release.restart(cluster)
 
 
 @main.command()
 @click.pass_obj
 def image(cluster: kind.Cluster) -> None:
-    """Build the demo's image and load it into the cluster; what runs the old one is restarted."""
+    """Build the demo's image and streamcheck's and load them into the cluster; what runs an old one is restarted."""
     engine.ensure()
     _require(cluster)
     _image(cluster, images.get(cluster.record()["path"]))
