@@ -9,7 +9,7 @@ import time
 
 import click
 
-from cluster import engine, images, kind, release, run, tools
+from cluster import engine, images, kind, publish, release, run, tools
 from cluster.run import CACHE, ROOT, Trouble
 
 
@@ -57,7 +57,7 @@ def _up(cluster: kind.Cluster, forced: str) -> None:
 
 def _image(cluster: kind.Cluster, source: images.Images) -> None:
     images.build(source)
-    if images.APP in cluster.load(images.APP, images.STREAMCHECK):
+    if images.APP in cluster.load(*images.OURS):
         release.restart(cluster)
 
 
@@ -104,6 +104,32 @@ def logs(cluster: kind.Cluster) -> None:
     """Show what the demo's pods have logged."""
     _require(cluster)
     print(cluster.kubectl("logs", "deploy/streaming", "--all-pods", "--prefix", "--tail=100"))
+
+
+@main.command()
+def sbom() -> None:
+    """Write what the images hold, as CycloneDX."""
+    engine.ensure()
+    for name in images.OURS:
+        run.say(f" ✓ {publish.sbom(name)}")
+
+
+@main.command()
+def package() -> None:
+    """Write the chart as an archive."""
+    run.say(f" ✓ {publish.package()}")
+
+
+@main.command()
+@click.option("--registry", envvar="REGISTRY", default="")
+def push(registry: str) -> None:
+    """Push the images and the chart to an OCI registry."""
+    engine.ensure()
+    publish.push(registry)
+    run.say(
+        f"\n  helm install streaming oci://{registry}/streaming --set image.repository={registry}/streaming-demo "
+        f"--set test.image.repository={registry}/streamcheck"
+    )
 
 
 @main.command()

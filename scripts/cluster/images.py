@@ -17,10 +17,11 @@ from cluster import kind, run
 from cluster.run import CACHE, ROOT, Trouble
 
 VERSION = "0.1.0"  # appVersion in chart/Chart.yaml
-# As in chart/values.yaml; each with its target in the Dockerfile.
+# As in chart/values.yaml.
 APP = f"streaming-demo:{VERSION}"
 STREAMCHECK = f"streamcheck:{VERSION}"
-_TARGETS = {STREAMCHECK: ("--target", "streamcheck"), APP: ()}
+# With their targets in the Dockerfile.
+OURS = {STREAMCHECK: ("--target", "streamcheck"), APP: ()}
 
 # Built for kind v0.33.0; Kubernetes 1.35 is the newest that the last ingress-nginx chart supports.
 _NODE = "kindest/node:v1.35.8@sha256:07b2536e30b803ed61d1677a79df6115f798ce64c80f9e22f6ed45afd09323c0"
@@ -151,7 +152,7 @@ def build(images: Images) -> None:
     base = ("--build-arg", f"BASE={images.base}") if images.base else ()
     # Without registries BuildKit can't fetch its frontend; the engine's own builder does as well.
     environment = {"DOCKER_BUILDKIT": "0"} if images.wheels else None
-    for name, target in _TARGETS.items():
+    for name, target in OURS.items():
         command = ("docker", "build", *base, "--build-arg", f"VERSION={VERSION}", *target, "-t", name, ".")
         run.step(f"Build the image {name}", *command, env=environment, log=f"image-{name.split(':')[0]}")
 
