@@ -13,6 +13,8 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 settings.register_profile("any-speed", deadline=None)
 settings.load_profile("any-speed")
+# For the fuzzer, by hand: --hypothesis-profile=long
+settings.register_profile("long", deadline=None, max_examples=100_000)
 
 # Where a row's tick and dot are on its timeline, in seconds by the scale above it.
 _DRAWN = """section => [...section.querySelectorAll("tr.arrived")].map(row => {

@@ -41,6 +41,8 @@ class LocalEdge:
         buffering: Literal["off", "on"] = "off",
         http_version: Literal["1.1", "1.0"] = "1.1",
         gunicorn_args: Sequence[str] = (),
+        read_timeout: str = "60s",
+        directives: str = "",
     ) -> None:
         """Choose how nginx treats the app's responses; nothing is started yet.
 
@@ -48,10 +50,14 @@ class LocalEdge:
             buffering: nginx's `proxy_buffering`; "off" is what the controller renders by default.
             http_version: nginx's `proxy_http_version`, which it speaks to the app; "1.1" is the controller's default.
             gunicorn_args: further arguments for gunicorn, such as ["--threads", "4"].
+            read_timeout: nginx's `proxy_read_timeout`; "60s" is the controller's default.
+            directives: further ones for nginx's server block, such as "gzip on;".
         """
         self._buffering = buffering
         self._http_version = http_version
         self._gunicorn_args = gunicorn_args
+        self._read_timeout = read_timeout
+        self._directives = directives
         self._stack = contextlib.ExitStack()
         app_port, edge_port = _free_ports(2)
         self._ports = {"app_port": str(app_port), "edge_port": str(edge_port)}
@@ -84,7 +90,12 @@ class LocalEdge:
 
     def _nginx_conf(self) -> str:
         conf = _TEMPLATE.read_text(encoding="utf-8")
-        values = self._ports | {"buffering": self._buffering, "http_version": self._http_version}
+        values = self._ports | {
+            "buffering": self._buffering,
+            "http_version": self._http_version,
+            "read_timeout": self._read_timeout,
+            "directives": self._directives,
+        }
         for name, value in values.items():
             conf = conf.replace(f"@{name}@", value)
         return conf

@@ -1,31 +1,42 @@
 """The command: `streamcheck verify URL` and `streamcheck judge FILE`."""
 
-import dataclasses
 import errno
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
-from streamcheck.judge import judge as judge_observation
+from streamcheck.ask import DEFAULT_SHORT, DEFAULT_STALL, DEFAULT_STREAMS, Asking, ask
+from streamcheck.backpressure import Outcome
 from streamcheck.judge import overall
-from streamcheck.observation import Observation
-from streamcheck.observe import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, NothingObserved, observe
+from streamcheck.observe import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, NothingObserved, parse_address
 from streamcheck.page import as_html
 from streamcheck.progress import Progress
 from streamcheck.promise import is_sha256
 from streamcheck.report import as_json, as_text
+from streamcheck.run import DEFAULT_QUESTIONS, QUESTIONS, Question, Run
 
 _STATUS = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2}
 _WRONG_USAGE = 3
 _INTERRUPTED = 130
 
 _EXIT_STATUS = (
-    "Exit status: 0 everything passed, 1 something failed, 2 could not tell (or nothing came back), 3 wrong usage."
+    "Exit status: 0 all that was asked passed, 1 something failed, 2 could not tell (or nothing came back), "
+    "3 wrong usage."
 )
+# Options that mean something for one question only.
+_BELONGS_TO: dict[str, Question] = {
+    "stall": "backpressure",
+    "expect": "backpressure",
+    "read_timeout": "idle",
+    "streams": "concurrency",
+    "short": "concurrency",
+}
 
 
 def _headers(_: click.Context, __: click.Parameter, values: Sequence[str]) -> list[tuple[str, str]]:
@@ -44,6 +55,21 @@ def _sha256(_: click.Context, __: click.Parameter, value: str | None) -> str | N
     return value and value.lower()
 
 
+def _address(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, int | None] | None:
+    try:
+        return None if value is None else parse_address(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _asked(context: click.Context, questions: Sequence[Question], all_wanted: bool) -> Sequence[Question]:
+    asked = [one for one in QUESTIONS if one in (QUESTIONS if all_wanted else questions or DEFAULT_QUESTIONS)]
+    for option, question in _BELONGS_TO.items():
+        if context.get_parameter_source(option) is not ParameterSource.DEFAULT and question not in asked:
+            raise click.UsageError(f"--{option.replace('_', '-')} takes --ask {question}")
+    return asked
+
+
 _html_option = click.option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -59,6 +85,14 @@ def cli() -> None:
 @cli.command(epilog=_EXIT_STATUS)
 @click.argument("url")
 @click.option(
+    "--ask",
+    "questions",
+    type=click.Choice(QUESTIONS),
+    multiple=True,
+    help="Answer this question; repeatable.  [default: framing, completeness, timing]",
+)
+@click.option("--all", "all_wanted", is_flag=True, help="Answer all questions.")
+@click.option(
     "--header",
     "headers",
     callback=_headers,
@@ -66,13 +100,26 @@ def cli() -> None:
     metavar="'NAME: VALUE'",
     help="Send this header; repeatable, may replace Host.",
 )
+@click.option("--http1.0", "http10", is_flag=True, help="Speak HTTP/1.0 instead of HTTP/1.1.")
+@click.option("--http2", is_flag=True, help="Speak HTTP/2 instead of HTTP/1.1; takes an https URL.")
+@click.option(
+    "--cacert",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Trust the certificates in this file, instead of the system's.",
+)
+@click.option(
+    "--address",
+    callback=_address,
+    metavar="IP[:PORT]",
+    help="Connect there; Host, SNI and certificate are still the URL's.",
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True, max=1e6),
     default=DEFAULT_TIMEOUT,
     metavar="SECONDS",
     show_default=True,
-    help="Stop after this time in all.",
+    help="Stop each request after this time in all.",
 )
 @click.option(
     "--max-bytes",
@@ -80,50 +127,128 @@ def cli() -> None:
     default=DEFAULT_MAX_BYTES,
     metavar="N",
     show_default=True,
-    help="Stop after this much of the body.",
+    help="Stop each request after this much of the body, compressed or not.",
 )
 @click.option("--expect-bytes", type=click.IntRange(min=0), metavar="N", help="The body must have this many bytes.")
 @click.option("--expect-sha256", callback=_sha256, metavar="HEX", help="The body must have this digest.")
+@click.option(
+    "--stall",
+    type=click.FloatRange(min=1, max=1e6),
+    default=DEFAULT_STALL,
+    metavar="SECONDS",
+    show_default=True,
+    help="For backpressure: stop reading for this time, at least 1.",
+)
+@click.option(
+    "--expect",
+    type=click.Choice(get_args(Outcome)),
+    help="For backpressure: fail if it is the other; without, either passes.",
+)
+@click.option(
+    "--read-timeout",
+    type=click.FloatRange(min=0, min_open=True, max=1e6),
+    metavar="SECONDS",
+    help="For idle: the pause that the stream must survive.",
+)
+@click.option(
+    "--streams",
+    type=click.IntRange(min=2, max=100),
+    default=DEFAULT_STREAMS,
+    metavar="N",
+    show_default=True,
+    help="For concurrency: ask for this many at once, 2 to 100.",
+)
+@click.option(
+    "--short",
+    default=DEFAULT_SHORT,
+    metavar="PATH",
+    show_default=True,
+    help="For concurrency: what the same server must keep answering.",
+)
 @click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object instead of text.")
 @click.option(
     "--save", type=click.Path(path_type=Path, dir_okay=False), help="Save what was observed, for `streamcheck judge`."
 )
 @_html_option
+@click.pass_context
 def verify(
+    context: click.Context,
     url: str,
+    questions: Sequence[Question],
+    all_wanted: bool,
     headers: Sequence[tuple[str, str]],
+    http10: bool,
+    http2: bool,
+    cacert: Path | None,
+    address: tuple[str, int | None] | None,
     timeout: float,
     max_bytes: int,
     expect_bytes: int | None,
     expect_sha256: str | None,
+    stall: float,
+    expect: Outcome | None,
+    read_timeout: float | None,
+    streams: int,
+    short: str,
     json_wanted: bool,
     save: Path | None,
     html: Path | None,
 ) -> int:
-    """Ask for URL once and judge what comes back.
+    """Ask for URL and judge what comes back. Redirects are not followed.
 
-    Three questions: is the end of the body properly marked (framing), did all of it arrive (completeness), did each row
-    arrive before the next one was produced (timing). Redirects are not followed.
+    \b
+    framing       is the end of the body properly marked?
+    completeness  did all of it arrive?
+    timing        did each row arrive before the next one was produced?
+    backpressure  when the client stalls, does the app stop too, or does a hop
+                  absorb the stream?
+    protocols     is it the same over HTTP/1.0, HTTP/1.1 and HTTP/2, compressed,
+                  and on a connection that is used again?
+    idle          how long may it be without a byte before something cuts it?
+    concurrency   are many at once in time, and other requests still answered?
+
+    The first three and idle are answered from one and the same request, each of the others takes its own.
 
     An app that sends the header X-Stream-Promise lets more be told: with rows=, bytes= and sha256= whether all arrived,
     with times=zeroed how late each row was. The README says how.
     """
+    asked = _asked(context, questions, all_wanted)
+    if http10 and http2:
+        raise click.UsageError("--http1.0 and --http2 exclude each other")
     if save is not None:
         _check_writable(save)  # before the network is asked, which may take a minute
     if html is not None:
         _replace(html, None)
+    progress = Progress(wanted=not json_wanted)
+    asking = Asking(
+        url,
+        headers=headers,
+        timeout=timeout,
+        max_bytes=max_bytes,
+        protocol="HTTP/1.0" if http10 else "HTTP/2" if http2 else "HTTP/1.1",
+        cacert=cacert,
+        address=address,
+        questions=asked,
+        stall=stall,
+        streams=streams,
+        short=short,
+        expect=expect,
+        read_timeout=read_timeout,
+        expect_bytes=expect_bytes,
+        expect_sha256=expect_sha256,
+        on_read=progress.on_read,
+    )
     try:
-        with Progress(wanted=not json_wanted) as progress:
-            observation = observe(url, headers=headers, timeout=timeout, max_bytes=max_bytes, on_read=progress.on_read)
+        with progress:
+            run = ask(asking)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    observation = dataclasses.replace(observation, expected_bytes=expect_bytes, expected_sha256=expect_sha256)
     if save is not None:
         try:
-            observation.save(save)
+            run.save(save)
         except OSError as error:
             raise _cannot("write", save, error) from error
-    return _report(observation, json_wanted, html)
+    return _report(run, json_wanted, html)
 
 
 @cli.command(epilog=_EXIT_STATUS)
@@ -131,16 +256,16 @@ def verify(
 @click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object instead of text.")
 @_html_option
 def judge(file: Path, json_wanted: bool, html: Path | None) -> int:
-    """Judge again what `streamcheck verify --save FILE` has saved."""
+    """Judge again what `streamcheck verify --save FILE` has saved: the same questions get the same answers."""
     if html is not None:
         _replace(html, None)
     try:
-        observation = Observation.load(file)
+        run = Run.load(file)
     except OSError as error:
         raise _cannot("read", file, error) from error
     except ValueError as error:
         raise click.UsageError(f"{file}: {error}") from error
-    return _report(observation, json_wanted, html)
+    return _report(run, json_wanted, html)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -166,11 +291,14 @@ def main(args: Sequence[str] | None = None) -> int:
     return int(status or 0)
 
 
-def _report(observation: Observation, json_wanted: bool, html: Path | None) -> int:
-    verdicts = judge_observation(observation)
-    streams = [("stream", observation)]
+def _report(run: Run, json_wanted: bool, html: Path | None) -> int:
+    verdicts = run.verdicts()
+    # One for each way in which the stream was asked for: ten at once look alike, and a short request is none.
+    by_role = {one.role: one for one in reversed(run.observations) if not one.role.startswith("short")}
+    drawn = [(one.role, one) for one in run.observations if by_role.get(one.role) is one]
+    streams = [(role, one) for role, one in drawn if role in ("stream", "stalled")] or drawn[:1]
     if json_wanted:
-        _print(as_json(observation, verdicts))
+        _print(as_json(streams[0][1], verdicts))
     elif sys.stdout.isatty():
         terminal = Console()
         colour = terminal.color_system is not None and not terminal.no_color
@@ -178,7 +306,7 @@ def _report(observation: Observation, json_wanted: bool, html: Path | None) -> i
     else:
         _print(as_text(streams, verdicts))
     if html is not None:
-        _replace(html, as_html(streams, verdicts))
+        _replace(html, as_html(drawn, verdicts))
     return _STATUS[overall(verdicts)]
 
 

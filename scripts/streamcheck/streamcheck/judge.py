@@ -3,7 +3,7 @@
 Here framing and completeness; timing has a module of its own.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from streamcheck.observation import Observation
 from streamcheck.promise import Promise, parse_promise
@@ -11,13 +11,13 @@ from streamcheck.timing import judge_timing
 from streamcheck.verdict import Number, Result, Verdict, count
 
 
-def judge(observation: Observation) -> list[Verdict]:
-    """Answer every question about an observation.
+def judge(observation: Observation, questions: Sequence[str] = ("framing", "completeness", "timing")) -> list[Verdict]:
+    """Answer questions about one response.
 
     A response that is not a 200 is not the stream that was asked for, so nothing is judged then; what is not HTTP at
     all fails as framing.
     """
-    return [_judge_one(question, rule, observation) for question, rule in _RULES.items()]
+    return [_judge_one(question, _RULES[question], observation) for question in questions]
 
 
 def overall(verdicts: Iterable[Verdict]) -> Result:
@@ -31,6 +31,14 @@ def overall(verdicts: Iterable[Verdict]) -> Result:
 def _judge_one(question: str, rule: Callable[[Observation], Verdict], observation: Observation) -> Verdict:
     if observation.status == 200:
         return rule(observation)
+    if observation.status is None and observation.ended == "protocol_error" and question == "framing":
+        wanted = "HTTP/2" if observation.protocol == "HTTP/2" else "HTTP/1.1"
+        return Verdict(question, "FAIL", f"what came back is not an {wanted} response: {observation.error}")
+    return Verdict(question, "INCONCLUSIVE", *why_none(observation))
+
+
+def why_none(observation: Observation) -> tuple[str, dict[str, Number]]:
+    """Say why there is no stream to judge, with the numbers, where the response is not a 200."""
     if observation.status is not None:
         sentence = f"the response is {observation.status} {observation.reason}".rstrip()
         location = observation.header("location")
@@ -38,22 +46,22 @@ def _judge_one(question: str, rule: Callable[[Observation], Verdict], observatio
             sentence += f" to {location}, which is not followed: ask for that URL instead"
         else:
             sentence += ", not the stream: only a 200 is judged"
-        return Verdict(question, "INCONCLUSIVE", sentence, {"status": observation.status})
-    if observation.ended == "protocol_error" and question == "framing":
-        return Verdict(question, "FAIL", f"what came back is not an HTTP/1.1 response: {observation.error}")
+        return sentence, {"status": observation.status}
     reason = "its header was not valid" if observation.ended == "protocol_error" else observation.error
     if observation.ended == "timeout":
         reason = f"nothing complete came within {observation.timeout:g} s"
-    return Verdict(question, "INCONCLUSIVE", f"there is no response to judge: {reason}")
+    return f"there is no response to judge: {reason}", {}
 
 
 def judge_framing(observation: Observation) -> Verdict:
-    """Is the end of the body marked, and by exactly one valid means (RFC 9112 sections 6 and 7)?"""
+    """Is the end of the body marked, by exactly one valid means (RFC 9112 sections 6 and 7, RFC 9113 section 8.1)?"""
     framing = observation.framing
     numbers: dict[str, Number] = {"framing": framing, "bytes": observation.byte_count, "ended": observation.ended}
     if framing == "chunked":
         numbers["chunks"] = observation.chunk_count
         what = f"chunked, {count(observation.chunk_count, 'chunk')}"
+    elif framing == "h2":
+        what = "HTTP/2 frames"
     elif framing == "content-length":
         what = f"Content-Length {observation.header('content-length')}, not chunked"
     else:
@@ -69,6 +77,9 @@ def judge_framing(observation: Observation) -> Verdict:
         if observation.http_version == "1.0":
             # RFC 9112 section 6.1: the framing of such a message is to be treated as faulty.
             return verdict("FAIL", "Transfer-Encoding in an HTTP/1.0 response, which HTTP/1.0 does not know")
+        if observation.protocol == "HTTP/1.0":
+            # RFC 9112 section 6.1: not unless the request says HTTP/1.1 or later.
+            return verdict("FAIL", "Transfer-Encoding in the response to an HTTP/1.0 request, which forbids it")
     # A body that is byte for byte the promised one may well contain such a line.
     if observation.second_status_line is not None and not _digest_confirmed(observation):
         offset = observation.second_status_line
@@ -81,6 +92,8 @@ def judge_framing(observation: Observation) -> Verdict:
     if observation.ended == "truncated":
         if framing == "chunked":
             return verdict("FAIL", f"truncated: {what}, but no terminating chunk: {observation.error}")
+        if framing == "h2":
+            return verdict("FAIL", f"truncated: {what}, but no END_STREAM: {observation.error}")
         if framing == "content-length":
             return verdict("FAIL", f"truncated: {what}, but only {count(observation.byte_count, 'byte')} arrived")
         return verdict("FAIL", f"truncated: {observation.error}")
@@ -95,6 +108,8 @@ def judge_framing(observation: Observation) -> Verdict:
         return verdict("INCONCLUSIVE", f"{what}: the close of the connection is the only end, nothing marks it")
     if framing == "chunked":
         return verdict("PASS", f"{what}, terminating chunk seen")
+    if framing == "h2":
+        return verdict("PASS", f"{what}, END_STREAM seen")
     return verdict("PASS", f"{what}; exactly that many bytes arrived")
 
 
@@ -119,9 +134,13 @@ def judge_completeness(observation: Observation) -> Verdict:
     progress = checks.progress()
     if observation.ended in ("truncated", "protocol_error"):
         return verdict("FAIL", f"truncated: {progress} arrived, then: {observation.error}")
-    coding = observation.header("content-encoding")
-    if checks.any and coding is not None and coding.lower() != "identity":
-        return verdict("INCONCLUSIVE", f"the body came encoded ({coding}), so it cannot be compared with what was sent")
+    if observation.coding_error is not None:
+        return verdict("FAIL", f"{progress} arrived, then {observation.coding_error}")
+    if checks.any and observation.encoded is not None:
+        return verdict(
+            "INCONCLUSIVE",
+            f"the body came encoded ({observation.encoded}), so it cannot be compared with what was sent",
+        )
     running = observation.ended in ("timeout", "too_large")
     if wrong := checks.wrong(running):
         return verdict("FAIL", wrong)
@@ -204,8 +223,9 @@ class _Checks:
             return ", and nothing marks the end: to a client that goes by framing, this looks complete"
         if self._observation.framing == "content-length":
             return ", and yet that is what Content-Length says, so framing alone would have called it complete"
+        end = "END_STREAM" if self._observation.framing == "h2" else "a valid terminating chunk"
         return (
-            ", and yet the response ended with a valid terminating chunk, so framing alone would have called it "
+            f", and yet the response ended with {end}, so framing alone would have called it "
             "complete: a hop that speaks HTTP/1.0 to the app does this"
         )
 

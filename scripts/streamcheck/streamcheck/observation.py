@@ -1,18 +1,30 @@
-"""What was observed of one response, and how that is saved and loaded.
+"""What was observed of one response.
 
 All times are Unix times in seconds on the client's clock, except a row's production time, which is on the app's.
 """
 
-import json
-import types
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
-FORMAT = "streamcheck observation 1"
-
-End = Literal["terminated", "closed", "truncated", "timeout", "too_large", "protocol_error"]
-Framing = Literal["chunked", "content-length", "until close"]
+End = Literal[
+    "terminated", "closed", "truncated", "timeout", "too_large", "protocol_error", "not_offered", "no_connection"
+]
+Framing = Literal["chunked", "content-length", "until close", "h2"]
+Protocol = Literal["HTTP/1.0", "HTTP/1.1", "HTTP/2"]
+Role = Literal[
+    "stream",
+    "stalled",
+    "HTTP/1.0",
+    "HTTP/1.0 with gzip",
+    "HTTP/1.1",
+    "HTTP/1.1 with gzip",
+    "HTTP/1.1 reused",
+    "HTTP/2",
+    "HTTP/2 with gzip",
+    "concurrent",
+    "short alone",
+    "short",
+]
 
 
 class Read(NamedTuple):
@@ -27,10 +39,22 @@ class Read(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One line of the body: when the read that brought its end returned, and when the app says it produced it."""
+    """One line of the body.
+
+    When the read that brought its end returned, when the app says it produced it, and its bytes with the newline.
+    """
 
     arrived: float
     produced: float | None
+    size: int
+
+
+class Stall(NamedTuple):
+    """A pause in which the client did not read: when it began and ended, and how much of the body it had by then."""
+
+    began: float
+    ended: float
+    byte_count: int
 
 
 class ChunkRun(NamedTuple):
@@ -53,8 +77,11 @@ class Observation:
 
     Attributes:
         url: what was asked for.
+        role: what it was asked for, in a run of several requests.
+        protocol: in which it was asked for; what came back may be of another version.
         timeout: limit in seconds for all of it.
         max_bytes: limit for the body.
+        started_at: when the connection was begun; when the request was due, where a connection is used again.
         request_sent_at: taken just before the request was written: nothing can have been produced for it earlier.
         header_at: when the read that completed the response's header returned; None if there was no header.
         http_version: of the status line, such as "1.1".
@@ -65,23 +92,32 @@ class Observation:
         unfinished_chunk: bytes that arrived of a chunk that was not completed.
         rows, row_count: every row, up to a limit; the number of all.
         misnumbered: the first row out of sequence, where rows carry numbers.
-        byte_count, sha256: of the body as it arrived.
+        byte_count, sha256: of the body, after its transfer coding and, where that is gzip, its content coding were
+            undone. So are the sizes of reads and rows.
+        encoded_bytes: how long the body was before gzip was undone; None if it was not encoded so.
+        coding_error: why gzip could not be undone to its end, in words.
         sha256_zeroed: digest with every production time zeroed; None unless the stream promised such times.
         second_status_line: offset in the body at which a line begins that is an HTTP status line.
         surplus: bytes that followed the end of the response on the same connection.
-        ended: how it ended. "terminated": terminating chunk seen, or as many bytes as Content-Length said. "closed":
-            the close of the connection is the only end there is. "truncated": closed or reset before the end that
-            the framing promised. "timeout", "too_large": it was still running when a limit was reached.
-            "protocol_error": what came is not HTTP.
+        heartbeat_count: comments in a stream of server-sent events, which mean nothing and keep the connection busy.
+        longest_pause: seconds between two reads that brought lines with a meaning, so other than heartbeats.
+        stall: where the client stalled on purpose.
+        ended: how it ended. "terminated": terminating chunk or END_STREAM seen, or as many bytes as Content-Length
+            said. "closed": the close of the connection is the only end there is. "truncated": closed or reset before
+            the end that the framing promised. "timeout", "too_large": it was still running when a limit was reached.
+            "protocol_error": what came is not HTTP. "not_offered": the server does not speak that protocol, or does not
+            keep the connection. "no_connection": none came about, or it broke before the request was out.
         ended_at: when that was known.
-        error: what was wrong, in words, for "truncated" and "protocol_error".
+        error: what was wrong, in words, for "truncated", "protocol_error", "not_offered" and "no_connection".
         expected_bytes, expected_sha256: what the user expects the body to be; saved along, so that an observation
             that is judged again gets the same verdict.
     """
 
     url: str
+    protocol: Protocol
     timeout: float
     max_bytes: int
+    started_at: float
     request_sent_at: float
     header_at: float | None
     http_version: str | None
@@ -92,7 +128,10 @@ class Observation:
     sha256: str
     ended: End
     ended_at: float
+    role: Role = "stream"
     error: str | None = None
+    encoded_bytes: int | None = None
+    coding_error: str | None = None
     reads: list[Read] = field(default_factory=list)
     read_count: int = 0
     chunks: list[ChunkRun] = field(default_factory=list)
@@ -104,6 +143,9 @@ class Observation:
     sha256_zeroed: str | None = None
     second_status_line: int | None = None
     surplus: int = 0
+    heartbeat_count: int = 0
+    longest_pause: float = 0.0
+    stall: Stall | None = None
     expected_bytes: int | None = None
     expected_sha256: str | None = None
 
@@ -114,7 +156,9 @@ class Observation:
 
     @property
     def framing(self) -> Framing:
-        """What marks the end of the body, by the precedence of RFC 9112 section 6.3."""
+        """What marks the end of the body: by the precedence of RFC 9112 section 6.3, or HTTP/2's frames."""
+        if self.http_version == "2":
+            return "h2"
         if self.header("transfer-encoding") is not None:
             return "chunked"
         return "until close" if self.header("content-length") is None else "content-length"
@@ -130,55 +174,8 @@ class Observation:
         """Seconds from sending the request to the end."""
         return self.ended_at - self.request_sent_at
 
-    def save(self, path: Path) -> None:
-        """Write the observation to a file as JSON.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        values = {"format": FORMAT} | {item.name: getattr(self, item.name) for item in fields(self)}
-        path.write_text(json.dumps(values, separators=(",", ":")) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> "Observation":
-        """Read an observation that `save` has written.
-
-        Raises:
-            OSError: the file cannot be read.
-            ValueError: it does not hold an observation; the message says what is wrong.
-        """
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"not JSON: {error}") from error
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
-            raise ValueError(f"not an observation: its format is not {FORMAT!r}")
-        names = {item.name for item in fields(cls)}
-        if missing := names - values.keys():
-            raise ValueError(f"not an observation: it lacks {', '.join(sorted(missing))}")
-        hints = get_type_hints(cls)
-        return cls(**{name: _decode(hints[name], values[name], name) for name in names})
-
-
-def _decode(kind: Any, value: Any, where: str) -> Any:
-    """Check a value out of JSON against a type of Observation and convert it (arrays to lists and tuples)."""
-    if isinstance(kind, types.UnionType):
-        (kind,) = (option for option in get_args(kind) if option is not types.NoneType)
-        return None if value is None else _decode(kind, value, where)
-    if get_origin(kind) is list and isinstance(value, list):
-        (item,) = get_args(kind)
-        return [_decode(item, one, where) for one in value]
-    if get_origin(kind) is tuple and isinstance(value, list) and len(value) == len(get_args(kind)):
-        return tuple(_decode(*pair, where) for pair in zip(get_args(kind), value, strict=True))
-    if hasattr(kind, "_fields") and isinstance(value, list) and len(value) == len(kind._fields):
-        return kind(*(_decode(*pair, where) for pair in zip(get_type_hints(kind).values(), value, strict=True)))
-    if get_origin(kind) is Literal and value in get_args(kind):
-        return value
-    if kind is str and isinstance(value, str):
-        return value
-    if kind is int and type(value) is int and value >= 0:
-        return value
-    # Bounded, so that arithmetic on times from a file cannot overflow; NaN is not below the bound either.
-    if kind is float and type(value) in (int, float) and abs(value) < 1e15:
-        return float(value)
-    raise ValueError(f"not an observation: {where} has a wrong value")
+    @property
+    def encoded(self) -> str | None:
+        """The content coding under which the body still is, such as "br"; None where it can be read."""
+        coding = self.header("content-encoding")
+        return None if coding is None or coding.lower() == "identity" or self.encoded_bytes is not None else coding

@@ -6,22 +6,32 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+import h2.exceptions
 import h11
 
-from streamcheck.observation import Observation
-from streamcheck.record import Recorder
+from streamcheck.http2 import Http2Recorder
+from streamcheck.observation import Observation, Protocol
+from streamcheck.record import Http1Recorder, Recorder
 
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_MAX_BYTES = 64 << 20
 _READ_SIZE = 64 << 10
 # How long to look for bytes that follow the end of the response, in seconds.
 _SURPLUS_WAIT = 0.1
+# What the kernel is to hold for a client that stalls, in bytes, so that a stall is felt further up. It takes it twice.
+_STALL_BUFFER = 64 << 10
 
 
 class NothingObserved(Exception):
     """No connection came about, so there is nothing to judge; the message is one sentence for the user."""
+
+
+class NotOffered(NothingObserved):
+    """The server does not speak the protocol that was asked for, which is not wrong."""
 
 
 def observe(
@@ -30,9 +40,13 @@ def observe(
     headers: Sequence[tuple[str, str]] = (),
     timeout: float = DEFAULT_TIMEOUT,
     max_bytes: int = DEFAULT_MAX_BYTES,
+    protocol: Protocol = "HTTP/1.1",
+    cacert: Path | None = None,
+    address: tuple[str, int | None] | None = None,
+    stall: float = 0.0,
     on_read: Callable[[Recorder], None] | None = None,
 ) -> Observation:
-    """Ask for a URL with GET over HTTP/1.1 and record what comes back, and when.
+    """Ask for a URL with GET and record what comes back, and when.
 
     Redirects are not followed. Connection reuse is left at HTTP/1.1's default, so that a response that only the close
     of the connection ends is the server's choice.
@@ -42,36 +56,224 @@ def observe(
         headers: pairs of name and value to send, in addition to Host, User-Agent, Accept and Accept-Encoding or
             instead of these.
         timeout: limit in seconds for everything together, except for the system's name resolution.
-        max_bytes: limit for the body.
+        max_bytes: limit for the body, encoded or not.
+        protocol: what to speak; HTTP/2 takes an https URL.
+        cacert: file with the certificates of the authorities to trust, instead of the system's.
+        address: IP address to connect to instead of the URL's host, and port, if not the URL's.
+        stall: seconds not to read for, as soon as the body has begun; the timeout goes on meanwhile.
         on_read: called after every read, which is time-stamped by then; the next read waits until it returns.
 
     Raises:
-        ValueError: the URL or a header cannot be used; the message says why.
+        ValueError: the URL, a header, or what else was given cannot be used; the message says why.
         NothingObserved: no connection came about.
+        NotOffered: the server does not speak that protocol.
     """
-    if not (timeout > 0 and max_bytes > 0):  # so that NaN is refused too
-        raise ValueError("the limits for time and size must be above zero")
-    target = parse_target(url)
-    recorder = _recorder(url, target, headers, timeout, max_bytes)
-    now = _steady_wall_clock()
-    deadline = now() + timeout
-    with _connect(target, timeout, lambda: deadline - now()) as connection:
-        # Before writing, so that whatever is produced for this request is produced later.
-        recorder.sent(now())
+    asker = _Asker(url, headers, timeout, max_bytes, protocol, cacert, address, on_read)
+    with asker.connect(stalling=stall > 0) as connection:
+        return asker.ask(connection, asker.recorder, stall)
+
+
+def observe_reuse(
+    url: str,
+    *,
+    headers: Sequence[tuple[str, str]] = (),
+    timeout: float = DEFAULT_TIMEOUT,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    cacert: Path | None = None,
+    address: tuple[str, int | None] | None = None,
+    on_read: Callable[[Recorder], None] | None = None,
+) -> tuple[Observation, Observation | None]:
+    """Ask for a URL over HTTP/1.1, and once more on the same connection.
+
+    Args and raises: as `observe`; the timeout is for each request.
+
+    Returns:
+        Both observations; None in place of the second where the connection was not kept open.
+    """
+    asker = _Asker(url, headers, timeout, max_bytes, "HTTP/1.1", cacert, address, on_read)
+    with asker.connect(stalling=False) as connection:
+        recorder = asker.http1_recorder()
+        first = asker.ask(connection, recorder)
+        if not recorder.reusable:
+            return first, None
+        asker.begin()
         try:
-            connection.settimeout(max(deadline - now(), 0.001))
+            return first, asker.ask(connection, asker.http1_recorder())
+        except NothingObserved:
+            return first, None
+
+
+class _Asker:
+    """Connects to where a URL says, and asks."""
+
+    def __init__(
+        self,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        timeout: float,
+        max_bytes: int,
+        protocol: Protocol,
+        cacert: Path | None,
+        address: tuple[str, int | None] | None,
+        on_read: Callable[[Recorder], None] | None,
+    ) -> None:
+        if not (timeout > 0 and max_bytes > 0):  # so that NaN is refused too
+            raise ValueError("the limits for time and size must be above zero")
+        self._url = url
+        self._target = parse_target(url)
+        self._request = _request(self._target, headers)
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+        self._protocol = protocol
+        self._address = address
+        self._on_read = on_read
+        if protocol == "HTTP/2" and not self._target.tls:
+            raise ValueError("HTTP/2 takes an https URL: it is by TLS that client and server agree on it")
+        self._context = _tls_context(protocol, cacert) if self._target.tls else None
+        self.recorder = self._http2_recorder() if protocol == "HTTP/2" else self.http1_recorder()
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the time limit, for a connection or for another request."""
+        self._now = _steady_wall_clock()
+        self._started_at = self._now()
+        self._deadline = self._started_at + self._timeout
+
+    def http1_recorder(self) -> Http1Recorder:
+        """Make a recorder for one request in HTTP/1.1 or HTTP/1.0."""
+        return Http1Recorder(
+            self._url, self._request, timeout=self._timeout, max_bytes=self._max_bytes, protocol=self._protocol
+        )
+
+    def _http2_recorder(self) -> Http2Recorder:
+        try:
+            return Http2Recorder(
+                self._url, self._request, scheme="https", timeout=self._timeout, max_bytes=self._max_bytes
+            )
+        except h2.exceptions.ProtocolError as error:
+            raise ValueError(f"a request with these headers cannot be sent over HTTP/2: {error}") from error
+
+    def ask(self, connection: socket.socket, recorder: Recorder, stall: float = 0.0) -> Observation:
+        """Send the request and read until it has ended."""
+        recorder.started(self._started_at)
+        # Before writing, so that whatever is produced for this request is produced later.
+        recorder.sent(self._now())
+        try:
+            connection.settimeout(self._remaining())
             connection.sendall(recorder.request)
         except OSError as error:
             raise NothingObserved(
-                f"the connection to {target.place} broke before the request was out: {error}"
+                f"the connection to {self._target.place} broke before the request was out: {error}"
             ) from None
         while recorder.ended is None:
-            _read(connection, recorder, now, deadline)
-            if on_read is not None:
-                on_read(recorder)
-        if recorder.ended == "terminated":
-            _look_for_surplus(connection, recorder, now)
-    return recorder.observation()
+            if stall and recorder.byte_count:
+                began = self._now()
+                time.sleep(min(stall, self._remaining()))
+                recorder.stalled(began, self._now())
+                stall = 0.0
+            self._read(connection, recorder)
+            self._send(connection, recorder)
+            if self._on_read is not None:
+                self._on_read(recorder)
+        if recorder.ended == "terminated" and isinstance(recorder, Http1Recorder):
+            self._look_for_surplus(connection, recorder)
+        return recorder.observation()
+
+    def connect(self, *, stalling: bool) -> socket.socket:
+        """Connect, and speak TLS if the URL says so."""
+        target = self._target
+        host, port = self._address or (target.host, None)
+        try:
+            addresses = socket.getaddrinfo(host, port or target.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise NothingObserved(f"the host name {host} could not be resolved: {reason}") from None
+        failure: OSError = TimeoutError()
+        for family, kind, number, _, address in addresses:
+            connection = socket.socket(family, kind, number)
+            try:
+                if stalling:  # before connecting: the window that TCP may open to is agreed on then
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _STALL_BUFFER)
+                connection.settimeout(self._remaining())
+                connection.connect(address)
+                return self._secure(connection, self._context) if self._context else connection
+            except OSError as error:
+                connection.close()
+                failure = error
+            except BaseException:
+                connection.close()
+                raise
+        place = target.place if self._address is None else f"{host} port {port or target.port}"
+        if isinstance(failure, TimeoutError):
+            raise NothingObserved(f"no connection to {place} within {self._timeout:g} s")
+        raise NothingObserved(f"no connection to {place}: {failure.strerror or failure}")
+
+    def _secure(self, connection: socket.socket, context: ssl.SSLContext) -> socket.socket:
+        place = self._target.place
+        connection.settimeout(self._remaining())
+        try:
+            secured = context.wrap_socket(connection, server_hostname=self._target.host)
+        except TimeoutError:
+            raise NothingObserved(f"the TLS handshake with {place} did not end within {self._timeout:g} s") from None
+        except ssl.SSLCertVerificationError as error:
+            raise NothingObserved(f"the certificate of {place} is not accepted: {error.verify_message}") from None
+        except (OSError, ValueError) as error:
+            if "no application protocol" in str(error):  # the alert's name (RFC 7301 section 3.2)
+                raise NotOffered(f"{place} does not offer {self._protocol}") from None
+            raise NothingObserved(f"the TLS handshake with {place} failed: {error}") from None
+        if self._protocol == "HTTP/2" and secured.selected_alpn_protocol() != "h2":
+            secured.close()
+            raise NotOffered(f"{place} does not offer {self._protocol}")
+        return secured
+
+    def _remaining(self) -> float:
+        """Return the seconds that are left, above zero, for a socket takes zero for "do not wait"."""
+        return max(self._deadline - self._now(), 0.001)
+
+    def _read(self, connection: socket.socket, recorder: Recorder) -> None:
+        asked = self._now()
+        if asked >= self._deadline:
+            recorder.timed_out(asked)
+            return
+        connection.settimeout(self._deadline - asked)
+        try:
+            data = connection.recv(_READ_SIZE)
+        except TimeoutError:
+            recorder.timed_out(self._now())
+            return
+        except OSError as error:
+            recorder.reset(self._now(), f"the connection broke: {error.strerror or error}")
+            return
+        at = self._now()
+        if data:
+            recorder.feed(data, at, at - asked)
+        else:
+            recorder.closed(at)
+
+    def _send(self, connection: socket.socket, recorder: Recorder) -> None:
+        data = recorder.to_send()
+        if not data or recorder.ended is not None:
+            return
+        try:
+            connection.settimeout(self._remaining())
+            connection.sendall(data)
+        except TimeoutError:
+            recorder.timed_out(self._now())
+        except OSError:
+            return  # What the server had to say may still be there to be read; if not, reading says what is wrong.
+
+    def _look_for_surplus(self, connection: socket.socket, recorder: Recorder) -> None:
+        connection.settimeout(_SURPLUS_WAIT)
+        asked = self._now()
+        try:
+            data = connection.recv(_READ_SIZE)
+        except OSError:
+            return
+        at = self._now()
+        if data:
+            recorder.feed(data, at, at - asked)
+        else:
+            recorder.closed(at)
 
 
 @dataclass(frozen=True)
@@ -132,7 +334,26 @@ def parse_target(url: str) -> Target:
     )
 
 
-def _recorder(url: str, target: Target, headers: Sequence[tuple[str, str]], timeout: float, max_bytes: int) -> Recorder:
+def parse_address(text: str) -> tuple[str, int | None]:
+    """Take an IP address, and the port that may follow it after a colon, apart.
+
+    Raises:
+        ValueError: it is no such thing; the message says why.
+    """
+    # An IPv6 address has colons of its own, so it takes brackets where a port follows.
+    match = re.fullmatch(r"\[(?P<v6>[^]]+)\](?::(?P<p6>[0-9]+))?|(?P<v4>[^:]+)(?::(?P<p4>[0-9]+))?", text)
+    host = (match["v6"] or match["v4"]) if match else text
+    port = int((match["p6"] or match["p4"] or 0) if match else 0) or None
+    try:
+        ip_address(host)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IP address, with or without a colon and a port") from None
+    if port is not None and port >= 1 << 16:
+        raise ValueError(f"{port} is not a port")
+    return host, port
+
+
+def _request(target: Target, headers: Sequence[tuple[str, str]]) -> h11.Request:
     given = {name.lower() for name, _ in headers}
     defaults = [
         ("Host", target.authority),
@@ -147,9 +368,19 @@ def _recorder(url: str, target: Target, headers: Sequence[tuple[str, str]], time
             target=target.path,
             headers=[(name.encode("ascii"), value.encode("utf-8")) for name, value in sent],
         )
-        return Recorder(url, request, timeout=timeout, max_bytes=max_bytes)
+        Http1Recorder("", request, timeout=1, max_bytes=1)  # refuses what h11 finds wrong only when it writes
     except (h11.LocalProtocolError, UnicodeError) as error:
         raise ValueError(f"a request with these headers cannot be sent: {error}") from error
+    return request
+
+
+def _tls_context(protocol: Protocol, cacert: Path | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=cacert)
+    except OSError as error:  # ssl.SSLError is one
+        raise ValueError(f"{cacert} is not a file with certificates: {error.strerror or error}") from error
+    context.set_alpn_protocols(["h2" if protocol == "HTTP/2" else "http/1.1"])
+    return context
 
 
 def _steady_wall_clock() -> Callable[[], float]:
@@ -167,73 +398,3 @@ def _steady_wall_clock() -> Callable[[], float]:
         tries.append((after - before, wall - (before + after) / 2))
     _, anchor = min(tries)
     return lambda: anchor + time.perf_counter()
-
-
-def _connect(target: Target, timeout: float, remaining: Callable[[], float]) -> socket.socket:
-    try:
-        addresses = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise NothingObserved(f"the host name {target.host} could not be resolved: {reason}") from None
-    failure: OSError = TimeoutError()
-    for family, kind, protocol, _, address in addresses:
-        connection = socket.socket(family, kind, protocol)
-        try:
-            connection.settimeout(max(remaining(), 0.001))
-            connection.connect(address)
-            return _secure(connection, target, timeout, remaining) if target.tls else connection
-        except OSError as error:
-            connection.close()
-            failure = error
-        except BaseException:
-            connection.close()
-            raise
-    if isinstance(failure, TimeoutError):
-        raise NothingObserved(f"no connection to {target.place} within {timeout:g} s")
-    raise NothingObserved(f"no connection to {target.place}: {failure.strerror or failure}")
-
-
-def _secure(connection: socket.socket, target: Target, timeout: float, remaining: Callable[[], float]) -> socket.socket:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    connection.settimeout(max(remaining(), 0.001))
-    try:
-        return context.wrap_socket(connection, server_hostname=target.host)
-    except TimeoutError:
-        raise NothingObserved(f"the TLS handshake with {target.place} did not end within {timeout:g} s") from None
-    except ssl.SSLCertVerificationError as error:
-        raise NothingObserved(f"the certificate of {target.place} is not accepted: {error.verify_message}") from None
-    except (OSError, ValueError) as error:
-        raise NothingObserved(f"the TLS handshake with {target.place} failed: {error}") from None
-
-
-def _read(connection: socket.socket, recorder: Recorder, now: Callable[[], float], deadline: float) -> None:
-    asked = now()
-    if asked >= deadline:
-        recorder.timed_out(asked)
-        return
-    connection.settimeout(deadline - asked)
-    try:
-        data = connection.recv(_READ_SIZE)
-    except TimeoutError:
-        recorder.timed_out(now())
-        return
-    except OSError as error:
-        recorder.reset(now(), f"the connection broke: {error.strerror or error}")
-        return
-    at = now()
-    if data:
-        recorder.feed(data, at, at - asked)
-    else:
-        recorder.closed(at)
-
-
-def _look_for_surplus(connection: socket.socket, recorder: Recorder, now: Callable[[], float]) -> None:
-    connection.settimeout(_SURPLUS_WAIT)
-    asked = now()
-    try:
-        data = connection.recv(_READ_SIZE)
-    except OSError:
-        return
-    if data:
-        recorder.feed(data, now(), now() - asked)

@@ -18,6 +18,10 @@ _ASKED = {
     "framing": "Is the end of the body properly marked?",
     "completeness": "Did all of it arrive?",
     "timing": "Did each row arrive before the next one was produced?",
+    "backpressure": "When the client stalls, does the app stop too, or does a hop absorb the stream?",
+    "protocols": "Is it the same over HTTP/1.0, HTTP/1.1 and HTTP/2, compressed, and on a used connection?",
+    "idle": "How long may it be without a byte before something cuts it?",
+    "concurrency": "Are many at once in time, and other requests still answered?",
 }
 # A chart has so many places, across and up: what falls on the same one is drawn once.
 _ACROSS, _UP = 800, 400

@@ -41,9 +41,8 @@ def judge_timing(observation: Observation) -> Verdict:
     timed = [(row.produced, row.arrived) for row in observation.rows if row.produced is not None]
     if not observation.rows:
         return verdict("INCONCLUSIVE", "no row arrived, so there is no lag to tell")
-    coding = observation.header("content-encoding")
-    if not timed and coding is not None:
-        return verdict("INCONCLUSIVE", f"the body came encoded ({coding}), so its rows cannot be read")
+    if not timed and observation.encoded is not None:
+        return verdict("INCONCLUSIVE", f"the body came encoded ({observation.encoded}), so its rows cannot be read")
     if not timed:
         spread = f" (first to last byte: {ms(reads[-1].at - reads[0].at)})" if reads else ""
         return verdict(
@@ -58,8 +57,7 @@ def judge_timing(observation: Observation) -> Verdict:
     if any(later < earlier for earlier, later in pairwise(produced)):
         return verdict("INCONCLUSIVE", "production times go backward, so lag cannot be told from them")
 
-    lower = max(made - came for made, came in timed)
-    upper = produced[0] - observation.request_sent_at
+    lower, upper = clock_bounds(observation, timed)
     numbers |= {"offset_lower_ms": to_ms(lower), "offset_upper_ms": to_ms(upper)}
     if lower > upper + CLOCK_NOISE:
         return verdict(
@@ -67,8 +65,8 @@ def judge_timing(observation: Observation) -> Verdict:
             "the production times do not fit between the request and the arrivals, whatever the app's clock says: "
             "these rows were not produced for this request, or a clock was set meanwhile",
         )
-    clocks_agree = lower <= CLOCK_NOISE and upper >= -CLOCK_NOISE
-    offset = 0.0 if clocks_agree else lower
+    offset = clock_offset(lower, upper)
+    clocks_agree = offset == 0.0
     lags = [came - made + offset for made, came in timed]
     pauses = [pause for pause in (later - earlier for earlier, later in pairwise(produced)) if pause >= MIN_PAUSE]
     largest = max(lags)
@@ -131,6 +129,16 @@ def judge_timing(observation: Observation) -> Verdict:
             "INCONCLUSIVE", f"{some_late}: so little, and so rarely, may be a busy machine; try again{notes}"
         )
     return verdict("FAIL", f"{some_late}; {_shape(bursts, len(timed))}{notes}")
+
+
+def clock_bounds(observation: Observation, timed: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return between which bounds the app's clock minus the client's must be, given rows as (produced, arrived)."""
+    return max(made - came for made, came in timed), timed[0][0] - observation.request_sent_at
+
+
+def clock_offset(lower: float, upper: float) -> float:
+    """Return which of these is taken: zero where both clocks can agree, else the lower bound."""
+    return 0.0 if lower <= CLOCK_NOISE and upper >= -CLOCK_NOISE else lower
 
 
 def _due(produced: Sequence[float], pause: float) -> list[float]:

@@ -12,7 +12,7 @@ class Verdict:
     """The answer to one question about one observation.
 
     Attributes:
-        question: "framing", "completeness" or "timing".
+        question: "framing", "completeness" and so on, as in `run.Question`.
         result: PASS, FAIL, or INCONCLUSIVE where what was observed does not allow an answer.
         sentence: the answer in words, for somebody who has not read this code.
         numbers: what the answer rests on; a name that ends in `_ms` is in milliseconds.
@@ -28,6 +28,11 @@ def ms(seconds: float) -> str:
     """Format seconds as milliseconds for a sentence: one decimal below 10 ms, none above."""
     value = seconds * 1000
     return f"{value:.1f} ms" if abs(value) < 10 else f"{value:.0f} ms"
+
+
+def secs(seconds: float) -> str:
+    """Format seconds for a sentence about things that take seconds: one decimal."""
+    return f"{seconds:.1f} s"
 
 
 def to_ms(seconds: float) -> float:

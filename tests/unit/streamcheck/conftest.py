@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import h11
 import pytest
 from streamcheck.observation import Observation
-from streamcheck.record import Recorder
+from streamcheck.record import Http1Recorder
 
-Step = bytes | float | str | Callable[[], bytes]
+Step = bytes | float | str | tuple[bytes] | Callable[[], bytes]
 
 
 class Server:
     """Answers every connection by the same script.
 
-    A step is bytes to send (or a function that makes them at that moment), seconds to sleep, or "close", "reset" or
-    "endless" (lines that could be headers). At the end of the script the connection stays open until the client closes.
+    A step is bytes to send (or a function that makes them at that moment), a tuple of bytes to send without end,
+    seconds to sleep, "request" to wait for another one, "close" or "reset". At the end of the script the connection
+    stays open until the client closes.
     """
 
     def __init__(self, steps: Sequence[Step], context: ssl.SSLContext | None = None) -> None:
@@ -56,14 +57,7 @@ class Server:
                     self._answer(connection)
 
     def _answer(self, connection: socket.socket) -> None:
-        request = b""
-        while b"\r\n\r\n" not in request:
-            got = connection.recv(65536)
-            if not got:
-                return
-            request += got
-        self.requests.append(request)
-        for step in self._steps:
+        for step in ["request", *self._steps]:
             if isinstance(step, bytes):
                 connection.sendall(step)
             elif isinstance(step, float | int):
@@ -74,9 +68,17 @@ class Server:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.close()
                 return
-            elif step == "endless":
+            elif step == "request":
+                request = b""
+                while b"\r\n\r\n" not in request:
+                    got = connection.recv(65536)
+                    if not got:
+                        return
+                    request += got
+                self.requests.append(request)
+            elif isinstance(step, tuple):
                 while not self._stop.is_set():
-                    connection.sendall(b"x: y\r\n" * 1000)
+                    connection.sendall(step[0])
             elif callable(step):
                 connection.sendall(step())
             else:
@@ -153,7 +155,7 @@ def stream() -> Stream:
 def _record(reads: Iterable[bytes], end: str = "closed", *, max_bytes: int = 1 << 20) -> Observation:
     """Feed reads to a recorder, all at the same moment; then let the connection end by `end` unless it has ended."""
     request = h11.Request(method="GET", target="/", headers=[("Host", "test")])
-    recorder = Recorder("http://test/", request, timeout=60, max_bytes=max_bytes)
+    recorder = Http1Recorder("http://test/", request, timeout=60, max_bytes=max_bytes)
     recorder.sent(1_700_000_000.0)
     for data in reads:
         recorder.feed(data, 1_700_000_002.0, 0.5)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from streamcheck.cli import main
-from streamcheck.observation import Observation
+from streamcheck.run import QUESTIONS, Run
 
 CHUNKED = "Transfer-Encoding: chunked"
 
@@ -96,6 +96,28 @@ def test_no_connection_ends_with_2_and_one_sentence(untouched, capsys, tmp_path)
         (["verify", "URL", "--html", "/nowhere/page.html"], "cannot write /nowhere/page.html"),
         (["verify", "URL", "--html", "/dev/null"], "not a regular file"),
         (["judge", __file__, "--html", "/nowhere/page.html"], "cannot write /nowhere/page.html"),
+        (["verify", "URL", "--ask", "weather"], "is not one of 'framing'"),
+        (["verify", "URL", "--stall", "2"], "--stall takes --ask backpressure"),
+        (["verify", "URL", "--expect", "absorb"], "--expect takes --ask backpressure"),
+        (["verify", "URL", "--ask", "idle", "--expect", "absorb"], "--expect takes --ask backpressure"),
+        (["verify", "URL", "--read-timeout", "60"], "--read-timeout takes --ask idle"),
+        (["verify", "URL", "--streams", "3"], "--streams takes --ask concurrency"),
+        (["verify", "URL", "--short", "/"], "--short takes --ask concurrency"),
+        (["verify", "URL", "--ask", "backpressure", "--expect", "both"], "is not one of"),
+        (["verify", "URL", "--ask", "backpressure", "--stall", "0"], "stall"),
+        (["verify", "URL", "--ask", "backpressure", "--stall", "60"], "does not fit into the time limit of 60 s"),
+        (["verify", "URL", "--ask", "concurrency", "--streams", "1"], "streams"),
+        (["verify", "URL", "--ask", "concurrency", "--streams", "101"], "streams"),
+        (["verify", "URL", "--ask", "concurrency", "--short", "https://other.example/"], "is not a path"),
+        (["verify", "URL", "--ask", "concurrency", "--short", "//other.example/"], "is not a path"),
+        (["verify", "URL", "--ask", "idle", "--read-timeout", "0"], "read-timeout"),
+        (["verify", "URL", "--ask", "idle", "--read-timeout", "60"], "does not fit into the time limit of 60 s"),
+        (["verify", "URL", "--http1.0", "--http2"], "exclude each other"),
+        (["verify", "URL", "--http2"], "takes an https URL"),
+        (["verify", "https://127.0.0.1:1/", "--http2", "--header", "Connection: close"], "cannot be sent over HTTP/2"),
+        (["verify", "URL", "--cacert", "/nowhere/ca.pem"], "cacert"),
+        (["verify", "https://127.0.0.1:1/", "--cacert", __file__], "is not a file with certificates"),
+        (["verify", "URL", "--address", "localhost"], "is not an IP address"),
         (["judge", "/nowhere/seen.json"], "cannot read /nowhere/seen.json"),
         (["judge", "/"], "cannot read /"),
         (["judge", __file__], "not JSON"),
@@ -117,6 +139,39 @@ def test_what_is_saved_is_judged_alike(stream, serve, capsys, tmp_path):
     said = capsys.readouterr().out
     assert main(["judge", str(path)]) == 1
     assert capsys.readouterr().out == said
+
+
+def test_only_what_is_asked_is_answered_in_the_order_of_the_questions(good, capsys):
+    assert main(["verify", good, "--ask", "idle", "--ask", "framing", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [verdict["question"] for verdict in answer["verdicts"]] == ["framing", "idle"]
+
+
+def test_one_request_answers_the_first_three_and_idle(stream, server):
+    one = server(paced(stream, 0.01))
+    questions = [word for question in ("framing", "completeness", "timing", "idle") for word in ("--ask", question)]
+    main(["verify", f"http://127.0.0.1:{one.port}/", *questions])
+    assert len(one.requests) == 1
+
+
+def test_nobody_there_is_told_once_whatever_was_asked(untouched, capsys):
+    assert main(["verify", untouched, "--all"]) == 2
+    assert capsys.readouterr().err == "streamcheck: no connection to 127.0.0.1 port 1: Connection refused\n"
+
+
+def test_a_file_of_another_format_is_refused(tmp_path, capsys):
+    path = tmp_path / "seen.json"
+    path.write_text('{"format": "streamcheck observation 1"}')
+    assert main(["judge", str(path)]) == 3
+    assert "its format is not 'streamcheck run 2'; observe it anew" in capsys.readouterr().err
+
+
+def test_the_help_names_every_question(capsys):
+    assert main(["verify", "--help"]) == 0
+    out = capsys.readouterr().out
+    for question in QUESTIONS:
+        assert f"\n  {question} " in out
+    assert "--read-timeout" in out
 
 
 def test_json(good, capsys):
@@ -181,7 +236,7 @@ def test_a_saved_file_is_an_observation(good, tmp_path, capsys):
     path = tmp_path / "seen.json"
     path.write_text("something old and much longer " * 1000)
     assert main(["verify", good, "--save", str(path)]) == 0
-    assert Observation.load(path).url == good
+    assert [one.url for one in Run.load(path).observations] == [good]
 
 
 # The page

@@ -248,11 +248,11 @@ def test_without_a_promise_an_end_that_nothing_marks_is_inconclusive(stream, rec
 
 
 def test_an_encoded_body_is_not_compared_with_the_promise(stream, record):
-    header = stream.header("Content-Encoding: gzip", "Content-Length: 5")
+    header = stream.header("Content-Encoding: br", "Content-Length: 5")
     result, sentence = completeness(record([header + b"12345"]))
-    assert (result, "gzip" in sentence) == ("INCONCLUSIVE", True)
+    assert (result, "(br)" in sentence) == ("INCONCLUSIVE", True)
     assert completeness(record([header + b"1234"]))[0] == "FAIL"
-    assert completeness(record([plain(stream, b"12", "Content-Encoding: gzip", "Content-Length: 2")]))[0] == "PASS"
+    assert completeness(record([plain(stream, b"12", "Content-Encoding: br", "Content-Length: 2")]))[0] == "PASS"
 
 
 # What is no 200

@@ -1,14 +1,16 @@
 import dataclasses
+import gzip
 import socket
 import ssl
-import subprocess
 import time
 from types import SimpleNamespace
 
 import pytest
+import trustme
 from streamcheck import observe as observe_module
 from streamcheck.judge import judge, overall
-from streamcheck.observe import NothingObserved, observe, parse_target
+from streamcheck.observe import NothingObserved, NotOffered, observe, observe_reuse, parse_address, parse_target
+from streamcheck.report import as_text
 
 CHUNKED = "Transfer-Encoding: chunked"
 
@@ -136,7 +138,7 @@ def test_a_body_that_trickles_does_not_extend_the_time_limit(six, serve):
 
 
 def test_a_body_that_floods_ends_at_the_time_limit(serve):
-    seen = observe(serve([b"HTTP/1.1 200 OK\r\n\r\n", "endless"]), timeout=0.2, max_bytes=1 << 40)
+    seen = observe(serve([b"HTTP/1.1 200 OK\r\n\r\n", (b"x: y\r\n" * 1000,)]), timeout=0.2, max_bytes=1 << 40)
     assert seen.ended == "timeout"
     assert seen.duration < 3
 
@@ -147,7 +149,7 @@ def test_a_body_that_is_too_large_ends_at_the_size_limit(six, serve):
 
 
 def test_endless_headers_end(serve):
-    seen = observe(serve([b"HTTP/1.1 200 OK\r\n", "endless"]), timeout=10)
+    seen = observe(serve([b"HTTP/1.1 200 OK\r\n", (b"x: y\r\n" * 1000,)]), timeout=10)
     assert (seen.status, seen.ended) == (None, "protocol_error")
     assert seen.duration < 5
 
@@ -190,52 +192,219 @@ def test_a_port_that_nobody_listens_on():
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("certificate")
-    paths = folder / "cert.pem", folder / "key.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "1",
-    ]
-    command += ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-out", paths[0], "-keyout", paths[1]]
-    subprocess.run(command, check=True, capture_output=True)
-    return paths
+def authority(tmp_path_factory):
+    """An authority, and a file with its certificate, which is trusted by nobody else."""
+    made = trustme.CA()
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    made.cert_pem.write_to_path(path)
+    return made, path
+
+
+@pytest.fixture(scope="module")
+def cacert(authority):
+    return authority[1]
 
 
 @pytest.fixture
-def secured(certificate, server):
-    def start(steps):
+def secured(authority, server):
+    def start(steps, alpn=("h2", "http/1.1"), name="127.0.0.1"):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate)
-        context.set_alpn_protocols(["h2", "http/1.1"])
-        return f"https://127.0.0.1:{server(steps, context).port}/"
+        authority[0].issue_cert(name).configure_cert(context)
+        context.set_alpn_protocols(list(alpn))
+        return f"https://{name}:{server(steps, context).port}/"
 
     return start
 
 
-def test_https(six, secured, certificate, monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    seen = observe(secured([six.header(CHUNKED), *rows(six, 0.4), six.chunk(b"")]), timeout=10)
+def test_https(six, secured, cacert):
+    seen = observe(secured([six.header(CHUNKED), *rows(six, 0.4), six.chunk(b"")]), timeout=10, cacert=cacert)
     assert overall(judge(seen)) == "PASS", judge(seen)
 
 
-def test_https_that_is_cut(six, secured, certificate, monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
-    seen = observe(secured([six.header(CHUNKED), *rows(six, 0.01, 3), "close"]), timeout=10)
+def test_https_that_is_cut(six, secured, cacert):
+    seen = observe(secured([six.header(CHUNKED), *rows(six, 0.01, 3), "close"]), timeout=10, cacert=cacert)
     assert (seen.ended, seen.row_count) == ("truncated", 3)
 
 
-def test_a_certificate_that_is_not_trusted(six, secured):
-    with pytest.raises(NothingObserved, match=r"certificate of 127.0.0.1 port .* is not accepted: self-signed"):
+def test_a_certificate_that_is_not_trusted(secured):
+    with pytest.raises(NothingObserved, match=r"certificate of 127.0.0.1 port .* is not accepted: unable to get"):
         observe(secured([]), timeout=10)
+
+
+def test_a_host_that_does_not_resolve_can_be_asked_at_an_address(six, secured, cacert):
+    url = secured([six.chunked()], name="edge.invalid")
+    port = int(url.rpartition(":")[2].rstrip("/"))
+    with pytest.raises(NothingObserved, match=r"the host name edge\.invalid could not be resolved"):
+        observe(url, timeout=10, cacert=cacert)
+    for ask, address in ((url, ("127.0.0.1", None)), ("https://edge.invalid/", ("127.0.0.1", port))):
+        assert observe(ask, timeout=10, cacert=cacert, address=address).row_count == 6
+    with pytest.raises(NothingObserved, match="Hostname mismatch"):
+        observe("https://other.invalid/", timeout=10, cacert=cacert, address=("127.0.0.1", port))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1", ("127.0.0.1", None)),
+        ("127.0.0.1:8443", ("127.0.0.1", 8443)),
+        ("::1", ("::1", None)),
+        ("[::1]", ("::1", None)),
+        ("[::1]:8443", ("::1", 8443)),
+    ],
+)
+def test_addresses(text, expected):
+    assert parse_address(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "localhost", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:99999", ":80", "[::1", "1.2.3"]
+)
+def test_what_is_no_address_is_refused(text):
+    with pytest.raises(ValueError, match=r"is not an IP address|is not a port"):
+        parse_address(text)
+
+
+@pytest.mark.parametrize("alpn", [["http/1.1"], []])
+def test_a_server_without_http2_does_not_offer_it(secured, cacert, alpn):
+    with pytest.raises(NotOffered, match=r"127.0.0.1 port .* does not offer HTTP/2"):
+        observe(secured([], alpn), timeout=10, cacert=cacert, protocol="HTTP/2")
+
+
+def test_http2_takes_tls():
+    with pytest.raises(ValueError, match="HTTP/2 takes an https URL"):
+        observe("http://127.0.0.1:1/", protocol="HTTP/2")
+
+
+# HTTP/2 as a server without a library would write it: SETTINGS, and a header block that says 200.
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+HEADERS = b"\0\0\1\1\4\0\0\0\1\x88"
+
+
+def test_http2(secured, cacert):
+    data = b"\0\0\5\0\1\0\0\0\1abcd\n"
+    seen = observe(secured([SETTINGS, HEADERS, 0.1, data]), timeout=10, cacert=cacert, protocol="HTTP/2")
+    assert (seen.ended, seen.status, seen.byte_count, seen.row_count) == ("terminated", 200, 5, 1)
+
+
+# Bad servers: each ends within the limits, in a verdict. Over HTTP/1.1 and, with its frames, over HTTP/2.
+
+LOOP = b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"
+BOMB = gzip.compress(b"\0" * (64 << 20))
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("steps", "ended", "framing"),
+    [
+        ([(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000,)], "timeout", "INCONCLUSIVE"),
+        ([OK, *[b"a: b\r\n", 0.02] * 500], "timeout", "INCONCLUSIVE"),
+        ([OK, (b"x" * 9999,)], "protocol_error", "FAIL"),
+        ([OK, CHUNKED.encode(), b"\r\n\r\n5;", (b"x" * 9999,)], "protocol_error", "FAIL"),
+        (
+            [OK, CHUNKED.encode(), b"\r\n\r\n", (b"64;" + b"x" * 999 + b"\r\n" + b"y" * 100 + b"\r\n",)],
+            "too_large",
+            "INCONCLUSIVE",
+        ),
+        ([OK, CHUNKED.encode(), b"\r\n\r\n0\r\n", (b"x: y\r\n" * 1000,)], "protocol_error", "FAIL"),
+        ([OK, CHUNKED.encode(), b"\r\n\r\n", b"10000000000000000\r\n", (b"x" * 9999,)], "too_large", "INCONCLUSIVE"),
+        ([OK, CHUNKED.encode(), b"\r\n\r\n", b"1" * 30 + b"\r\n"], "protocol_error", "FAIL"),
+        ([OK, b"Content-Length: 99999999999999999999999\r\n\r\n", (b"x" * 9999,)], "protocol_error", "FAIL"),
+        ([OK, b"Content-Encoding: gzip\r\n\r\n", BOMB], "too_large", "INCONCLUSIVE"),
+        ([OK, b"Content-Encoding: gzip\r\n\r\n", (gzip.compress(b"") * 99,)], "too_large", "INCONCLUSIVE"),
+        ([b"HTTP/1.1 200 \xc3\x28\r\nA: \xff\xfe\r\n\r\n\xf0\x28\x8c\xbc\n", "close"], "closed", "INCONCLUSIVE"),
+        ([OK, b"X-Stream-Promise: rows=\xff\r\n\r\n", "close"], "closed", "INCONCLUSIVE"),
+        ([LOOP], "terminated", "INCONCLUSIVE"),
+        ([b"\0" * 70_000], "protocol_error", "FAIL"),
+        ([(b"SSH-2.0-OpenSSH_9.2p1\r\n",)], "protocol_error", "FAIL"),
+    ],
+)
+def test_bad_servers_end_in_a_verdict(server, steps, ended, framing):
+    one = server(steps)
+    seen = observe(f"http://127.0.0.1:{one.port}/", timeout=1, max_bytes=100_000)
+    assert (seen.ended, results(seen)[0]) == (ended, framing)
+    assert seen.duration < 5
+    assert len(one.requests) == 1
+    assert as_text([("stream", seen)], judge(seen))
+
+
+@pytest.mark.parametrize(
+    ("steps", "ended"),
+    [
+        ([(SETTINGS * 1000,)], "timeout"),
+        ([SETTINGS, (b"\0\0\x08\6\0\0\0\0\0pingping" * 1000,)], "timeout"),
+        ([SETTINGS, HEADERS, (b"\0\0\0\0\0\0\0\0\1" * 1000,)], "timeout"),
+        ([SETTINGS, HEADERS], "timeout"),
+        ([SETTINGS, HEADERS, (b"\0\x10\0\0\0\0\0\0\1" + b"x" * 4096,)], "too_large"),
+        ([SETTINGS, b"\0\0\0\1\0\0\0\0\1", (b"\0\0\5\x09\0\0\0\0\1\0\1a\1b" * 100,)], "protocol_error"),
+        ([SETTINGS, b"\xff\xff\xff\0\0\0\0\0\1", (b"x" * 9999,)], "protocol_error"),
+        ([SETTINGS, HEADERS, b"\0\0\4\x08\0\0\0\0\1\0\0\0\0"], "protocol_error"),
+        ([b"HTTP/1.1 400 Bad Request\r\n\r\n", "close"], "protocol_error"),
+        ([SETTINGS, HEADERS, "close"], "truncated"),
+        ([SETTINGS, HEADERS, 0.2, "reset"], "truncated"),
+    ],
+)
+def test_bad_http2_servers_end_in_a_verdict(secured, cacert, steps, ended):
+    seen = observe(secured(steps), timeout=1, max_bytes=100_000, protocol="HTTP/2", cacert=cacert)
+    assert seen.ended == ended, seen.error
+    assert seen.duration < 5
+    assert judge(seen)[0].result == ("INCONCLUSIVE" if ended in ("timeout", "too_large") else "FAIL")
+
+
+def test_a_handshake_that_stalls_ends_at_the_time_limit(serve):
+    with pytest.raises(NothingObserved, match=r"did not end within 0\.3 s"):
+        observe(serve([]).replace("http:", "https:"), timeout=0.3, protocol="HTTP/2")
+
+
+# Two requests on a connection, and a client that stalls
+
+
+def test_a_connection_is_used_again(six, server):
+    answer = [six.header(CHUNKED), *rows(six, 0.02), six.chunk(b"")]
+    one = server([*answer, "request", *answer])
+    first, second = observe_reuse(f"http://127.0.0.1:{one.port}/", timeout=10)
+    assert [results(seen)[:2] for seen in (first, second)] == [["PASS", "PASS"]] * 2
+    assert one.requests[0] == one.requests[1]
+    assert second.started_at >= first.ended_at
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc"],
+        [b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc"],
+        [b"HTTP/1.1 200 OK\r\n\r\nabc", "close"],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "close"],
+    ],
+)
+def test_a_connection_that_is_not_kept_is_not_used_again(serve, answer):
+    first, second = observe_reuse(serve(answer), timeout=10)
+    assert (first.byte_count, second) == (3, None)
+
+
+def test_what_is_left_of_the_first_response_is_not_taken_for_the_second(server):
+    one = server([b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", 0.02, b"def", "request", b"more"])
+    first, second = observe_reuse(f"http://127.0.0.1:{one.port}/", timeout=10)
+    assert (results(first)[0], second) == ("FAIL", None)
+
+
+def test_a_client_that_stalls_begins_with_the_body_and_notes_when(six, serve):
+    seen = observe(serve([six.header(CHUNKED), 0.2, *rows(six, 0.02), six.chunk(b"")]), timeout=10, stall=1.0)
+    assert seen.header_at + 0.2 <= seen.stall.began
+    assert 1.0 <= seen.stall.ended - seen.stall.began < 3
+    assert 0 < seen.stall.byte_count < 384
+    assert (seen.ended, seen.byte_count) == ("terminated", 384)
+    assert min(row.arrived for row in seen.rows[2:]) > seen.stall.ended
+
+
+def test_a_stall_does_not_extend_the_time_limit(six, serve):
+    seen = observe(serve([six.header(CHUNKED), *rows(six, 0.02)]), timeout=0.5, stall=30)
+    assert (seen.ended, seen.duration < 3) == ("timeout", True)
+
+
+def test_the_request_in_http10(server):
+    one = server([b"HTTP/1.0 200 OK\r\n\r\n", "close"])
+    assert observe(f"http://127.0.0.1:{one.port}/", timeout=10, protocol="HTTP/1.0").protocol == "HTTP/1.0"
+    assert one.requests[0].startswith(b"GET / HTTP/1.0\r\nHost: 127.0.0.1")
 
 
 def test_tls_where_none_is_spoken(serve):

@@ -1,4 +1,7 @@
+import gzip
 import hashlib
+import tracemalloc
+import zlib
 from itertools import pairwise
 from typing import get_args
 
@@ -31,7 +34,7 @@ def test_counts_hashes_and_times_rows(stream, record):
     assert seen.chunks == [ChunkRun(64, 12)]
     assert seen.sha256 == hashlib.sha256(stream.body()).hexdigest()
     assert seen.sha256_zeroed in stream.promise
-    assert seen.rows[:2] == [Row(1_700_000_002.0, 1_700_000_000.0), Row(1_700_000_002.0, 1_700_000_000.1)]
+    assert seen.rows[:2] == [Row(1_700_000_002.0, 1_700_000_000.0, 64), Row(1_700_000_002.0, 1_700_000_000.1, 64)]
     assert seen.reads[0][1:] == (768, 0.5)
 
 
@@ -170,7 +173,7 @@ def test_what_is_kept_is_bounded(stream, record, monkeypatch):
 def test_an_observation_needs_an_end(stream):
     request = h11.Request(method="GET", target="/", headers=[("Host", "test")])
     with pytest.raises(ValueError, match="not ended"):
-        record_module.Recorder("http://test/", request, timeout=1, max_bytes=1).observation()
+        record_module.Http1Recorder("http://test/", request, timeout=1, max_bytes=1).observation()
 
 
 def test_a_chunk_header_that_comes_alone_begins_a_chunk(stream, record):
@@ -178,3 +181,106 @@ def test_a_chunk_header_that_comes_alone_begins_a_chunk(stream, record):
         [stream.header("Transfer-Encoding: chunked"), b"3\r\n", b"abc\r\n3\r\n", b"d", b"ef\r\n", b"0\r\n\r\n"]
     )
     assert seen.chunks == [ChunkRun(3, 2)]
+
+
+# gzip
+
+
+def gzipped(stream, *, rows=None, extra=b"", cut=None):
+    """Make a chunked response whose body is compressed and flushed row by row, and its encoded length."""
+    compressor = zlib.compressobj(wbits=31)
+    pieces = [compressor.compress(row) + compressor.flush(zlib.Z_SYNC_FLUSH) for row in stream.body().splitlines(True)]
+    body = (b"".join(pieces[:rows]) + (compressor.flush() if rows is None else b"") + extra)[:cut]
+    header = stream.header("Content-Encoding: gzip", "Transfer-Encoding: chunked")
+    return header + stream.chunk(body) + stream.chunk(b""), len(body)
+
+
+@given(cuts=cuts)
+def test_gzip_is_undone_as_it_comes(stream, record, cuts):
+    data, length = gzipped(stream)
+    seen = record(split(data, cuts))
+    assert (seen.ended, seen.coding_error, seen.encoded, seen.encoded_bytes) == ("terminated", None, None, length)
+    assert (seen.byte_count, seen.row_count) == (768, 12)
+    assert sum(read.size for read in seen.reads) == 768
+    assert [verdict.result for verdict in judge(seen)][:2] == ["PASS", "PASS"]
+
+
+def test_a_row_arrives_with_the_read_that_lets_it_be_decoded(stream, record):
+    data, _ = gzipped(stream)
+    whole = record([data])
+    assert {row.arrived for row in whole.rows} == {whole.reads[0].at}
+    assert len([read for read in record([data[n : n + 1] for n in range(len(data))]).reads if read.size]) >= 12
+
+
+def test_several_members_are_one_body(stream, record):
+    body = gzip.compress(stream.body()[:100]) + gzip.compress(b"") + gzip.compress(stream.body()[100:])
+    seen = record([stream.header("Content-Encoding: x-gzip", f"Content-Length: {len(body)}") + body])
+    assert (seen.coding_error, seen.sha256) == (None, hashlib.sha256(stream.body()).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"rows": 6}, "breaks off before its end"),
+        ({"cut": -4}, "breaks off before its end"),
+        ({"extra": b"garbage"}, "not valid gzip"),
+    ],
+)
+def test_gzip_that_cannot_be_undone_fails_as_completeness(stream, record, changes, complaint):
+    seen = record([gzipped(stream, **changes)[0]])
+    assert complaint in seen.coding_error
+    completeness = judge(seen)[1]
+    assert (completeness.result, complaint in completeness.sentence) == ("FAIL", True)
+
+
+def test_an_empty_body_in_gzip_is_no_error(stream, record):
+    assert record([stream.header("Content-Encoding: gzip", "Content-Length: 0")]).coding_error is None
+
+
+def test_a_gzip_bomb_ends_at_the_size_limit_and_is_never_in_memory(stream, record):
+    bomb = gzip.compress(b"\0" * (64 << 20))
+    header = stream.header("Content-Encoding: gzip", f"Content-Length: {len(bomb)}")
+    record([header + bomb], max_bytes=1000)  # so that what is loaded only once does not count
+    tracemalloc.start()
+    seen = record([header + bomb], max_bytes=20 << 20)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (seen.ended, seen.byte_count) == ("too_large", 20 << 20)
+    assert peak < 8 << 20
+
+
+def test_gzip_that_says_nothing_for_long_ends_at_the_size_limit(stream, record):
+    nothing = gzip.compress(b"") * 1000
+    seen = record([stream.header("Content-Encoding: gzip"), nothing, nothing], max_bytes=30_000)
+    assert (seen.ended, seen.encoded_bytes, seen.byte_count) == ("too_large", 30_000, 0)
+
+
+# Heartbeats
+
+
+def test_comments_of_an_event_stream_are_counted_and_do_not_end_a_pause(stream):
+    request = h11.Request(method="GET", target="/", headers=[("Host", "test")])
+    recorder = record_module.Http1Recorder("http://test/", request, timeout=60, max_bytes=1000)
+    recorder.sent(0.0)
+    recorder.feed(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\ndata: 1\n\n", 1.0, 1.0)
+    for at, data in (
+        (2.0, b": heart"),
+        (3.0, b"beat\n\n"),
+        (4.0, b":\r\n\r\n"),
+        (5.0, b"data: 2\n\n"),
+        (6.0, b": x\n\n"),
+    ):
+        recorder.feed(data, at, 1.0)
+    recorder.closed(6.5)
+    seen = recorder.observation()
+    assert (seen.heartbeat_count, seen.longest_pause) == (3, 4.0)
+
+
+def test_elsewhere_a_colon_means_something(stream, record):
+    assert record([stream.header() + b": x\n"]).heartbeat_count == 0
+
+
+def test_http10_is_asked_for_in_the_request_line():
+    request = h11.Request(method="GET", target="/HTTP/1.1", headers=[("Host", "HTTP/1.1")])
+    recorder = record_module.Http1Recorder("", request, timeout=1, max_bytes=1, protocol="HTTP/1.0")
+    assert recorder.request == b"GET /HTTP/1.1 HTTP/1.0\r\nHost: HTTP/1.1\r\n\r\n"

@@ -19,12 +19,14 @@ AT_THE_END = [2.751] * 12
 def observe(produced, arrived, **changes):
     """Make an observation of rows of 64 bytes by the seconds after the request; without production times if None."""
     rows = [
-        Row(SENT + came, None if produced is None else SENT + produced[index]) for index, came in enumerate(arrived)
+        Row(SENT + came, None if produced is None else SENT + produced[index], 64) for index, came in enumerate(arrived)
     ]
     times = sorted(set(arrived))
     reads = [Read(SENT + time, 64 * arrived.count(time), 0.0) for time in times] if len(rows) < 1000 else []
     seen = Observation(
         url="http://test/stream",
+        protocol="HTTP/1.1",
+        started_at=SENT,
         timeout=60,
         max_bytes=1 << 20,
         request_sent_at=SENT,
