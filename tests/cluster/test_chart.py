@@ -145,24 +145,36 @@ def test_without_an_ingress_the_pod_of_helm_test_gets_in_too(cluster: Cluster) -
     assert peer["podSelector"]["matchLabels"] == objects["Pod"]["metadata"]["labels"]
 
 
+EDGE = "ingress-nginx-controller.ingress-nginx.svc"
+
+
 @pytest.mark.parametrize(
-    ("values", "origin", "host"),
+    ("values", "origin", "address"),
     [
-        ("{}", "http://ingress-nginx-controller.ingress-nginx.svc", None),
-        ("{test: {edge: 'edge.a.svc:8080'}, ingress: {host: a.test}}", "http://edge.a.svc:8080", "a.test"),
-        ("ingress: {host: '*.a.test'}", "http://ingress-nginx-controller.ingress-nginx.svc", "test.a.test"),
-        ("django: {allowedHosts: '.a.test,b.test'}", "http://ingress-nginx-controller.ingress-nginx.svc", "a.test"),
-        ("{ingress: {enabled: false, host: a.test}, service: {port: 81}}", "http://x-streaming:81", None),
-        ("{ingress: {enabled: false}, django: {allowedHosts: b.test}}", "http://x-streaming:80", "b.test"),
+        ("{}", f"http://{EDGE}", None),
+        ("{test: {edge: 'edge.a.svc:8080'}, ingress: {host: a.test}}", "http://a.test", "edge.a.svc:8080"),
+        ("ingress: {host: '*.a.test'}", "http://test.a.test", EDGE),
+        ("ingress: {host: a.test, tls: {secretName: a-tls}}", "https://a.test", EDGE),
+        ("django: {allowedHosts: '.a.test,b.test'}", "http://a.test", EDGE),
+        (
+            "{ingress: {enabled: false, host: a.test, tls: {secretName: b}}, service: {port: 81}}",
+            "http://x-streaming:81",
+            None,
+        ),
+        ("{ingress: {enabled: false}, django: {allowedHosts: b.test}}", "http://b.test", "x-streaming:80"),
     ],
 )
 def test_helm_test_asks_the_edge_or_the_service_under_a_host_that_is_answered(
-    cluster: Cluster, values: str, origin: str, host: str | None
+    cluster: Cluster, values: str, origin: str, address: str | None
 ) -> None:
-    (container,) = render(cluster, values=values)["Pod"]["spec"]["containers"]
-    assert [each for each in container["args"] if each.startswith(f"{origin}/measure?")]
-    hosts = [each for each in container["args"] if each.startswith("--header")]
-    assert hosts == ([f"--header=Host:{host}"] if host else [])
+    spec = render(cluster, values=values)["Pod"]["spec"]
+    assert {each["name"] for each in spec["containers"]} == {"timing", "backpressure"}
+    for container in spec["containers"]:
+        assert container["args"][1].partition("/measure?")[0] == origin
+        addresses = [each for each in container["args"] if each.startswith("--address=")]
+        assert addresses == ([f"--address={address}"] if address else [])
+        trusts = "--cacert=/tls/tls.crt" in container["args"]
+        assert trusts == origin.startswith("https:") == ("volumes" in spec) == ("volumeMounts" in container)
 
 
 def test_the_pod_of_helm_test_gets_none_of_the_streams(cluster: Cluster) -> None:

@@ -85,16 +85,16 @@ def test_a_registry_that_does_not_answer_is_named() -> None:
         publish.push("127.0.0.1:1")
 
 
-@pytest.mark.parametrize(("image", "packages"), [(images.APP, {"django", "gunicorn"}), (images.STREAMCHECK, {"h11"})])
-def test_the_list_of_an_image_names_its_debian_and_its_python_packages(image: str, packages: set[str]) -> None:
+def test_the_list_of_an_image_names_its_debian_and_its_python_packages() -> None:
+    image = images.APP
     listed = json.loads(publish.sbom(image).read_text())
     assert (listed["bomFormat"], listed["metadata"]["component"]["type"]) == ("CycloneDX", "container")
     purls = {unquote(each.get("purl", "").partition("?")[0]) for each in listed["components"]}
     there = run.output("docker", "run", "--rm", "--entrypoint", "dpkg-query", image, "-W", "-f", "${Package}\n").split()
     assert {"libc6", "base-files"} <= set(there)
     assert set(there) <= {purl.split("/")[-1].partition("@")[0] for purl in purls if purl.startswith("pkg:deb/debian/")}
-    locked = (ROOT / "requirements" / f"{'app' if image == images.APP else 'streamcheck'}.txt").read_text()
-    for package in packages:
+    locked = (ROOT / "requirements" / "app.txt").read_text()
+    for package in ("django", "gunicorn"):
         found = re.search(rf"^{package}==(\S+)", locked, re.MULTILINE)
         assert found
         assert f"pkg:pypi/{package}@{found[1]}" in purls

@@ -22,6 +22,7 @@ from cluster.run import ROOT, Trouble
 RELEASE, NAMESPACE, HOST = "other", "streaming-other", "other.test"
 NAME = f"{RELEASE}-streaming"
 LABEL = f"app.kubernetes.io/instance={RELEASE}"
+QUESTIONS = ("framing", "completeness", "timing", "backpressure")
 APP = "app.kubernetes.io/name=streaming"
 
 SHORT = {"streaming.readTimeout": 3, "streaming.maxDuration": 6, "streaming.drainSeconds": 1}
@@ -176,10 +177,17 @@ def test_buffering_is_what_streaming_buffering_says(other: Release) -> None:
     assert other.names() == before  # an upgrade of the Ingress alone replaces no pod
 
 
+def test_helm_test_fails_on_backpressure_with_buffering_on_alone(other: Release) -> None:
+    other.set(SHORT | {"streaming.buffering": "on"})
+    status, results = other.tested()
+    assert status == 1
+    assert (results["timing"], results["backpressure"]) == ("PASS", "FAIL")
+
+
 def test_helm_test_passes_through_a_good_edge_and_leaves_nothing(other: Release) -> None:
     other.set(SHORT)
     status, results = other.tested()
-    assert (status, set(results.values())) == (0, {"PASS"}), results
+    assert (status, results) == (0, dict.fromkeys(QUESTIONS, "PASS"))
     assert other.kubectl("get", "pods", "-l", f"app.kubernetes.io/name=streaming-test,{LABEL}", "-o", "name") == ""
 
 
@@ -317,6 +325,11 @@ def test_rows_come_in_time_over_http2(over_tls: Callable[..., subprocess.Popen[s
     assert version == ["HTTP/2"]
     assert [int(number) for (number, _, _), _ in rows] == [1, 2, 3, 4, 5]
     assert all(at - float(produced) < 1 for (_, produced, _), at in rows)
+
+
+def test_helm_test_passes_over_tls(other: Release, over_tls: Callable[..., subprocess.Popen[str]]) -> None:
+    """With a certificate that no system trusts, for a name that no resolver knows."""
+    assert other.tested() == (0, dict.fromkeys(QUESTIONS, "PASS"))
 
 
 def test_plain_http_is_redirected_for_the_host_with_tls_alone(
