@@ -2,7 +2,7 @@
 # (upstream or registries; chosen by itself when empty).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo kind-up image verify logs kind-down clean local docs docs-shell test test-unit lint
+.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-unit lint
 
 # Where no image registry can be reached, this builds what would have been pulled. Without it only upstream's images are used.
 export FROM_REGISTRIES := k8s/from-registries/build.py
@@ -17,11 +17,20 @@ help: ## list the targets
 demo: .venv/complete ## bring up everything, and verify a stream through the edge
 	@$(CLUSTER_COMMAND) demo
 
-kind-up: .venv/complete ## bring up a kind cluster with ingress-nginx and the demo's image, for you to install the chart
+kind-up: .venv/complete ## bring up a kind cluster with ingress-nginx and the demo's images, for you to install the chart
 	@$(CLUSTER_COMMAND) up
 
-image: .venv/complete ## build the demo's image and load it into the cluster
+image: .venv/complete ## build the demo's image and streamcheck's and load them into the cluster
 	@$(CLUSTER_COMMAND) image
+
+sbom: .venv/complete ## write which packages the images hold, as CycloneDX, into build/
+	@$(CLUSTER_COMMAND) sbom
+
+package: .venv/complete ## write the chart as an archive into build/
+	@$(CLUSTER_COMMAND) package
+
+push: .venv/complete ## push the images and the chart to a registry: make push REGISTRY=registry.example.com/team
+	@$(CLUSTER_COMMAND) push
 
 verify: .venv/complete ## verify a stream through the edge, or any: make verify URL=…
 	@$(CLUSTER_COMMAND) verify
