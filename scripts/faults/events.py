@@ -1,0 +1,175 @@
+"""What happens to the streams: a function each, and one table of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from cluster import release, run
+from cluster.run import Trouble
+
+from faults.target import Target
+
+# Kills processes below the first one, the server's workers, within a pod: argv is how many, and seconds between two.
+KILL_WORKERS = """
+import os, pathlib, random, signal, sys, time
+count, pause = int(sys.argv[1]), float(sys.argv[2])
+killed = 0
+while killed < count:
+    workers = []
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if stat.read_text().rsplit(")", 1)[1].split()[1] == "1" and "gunicorn" in (stat.parent / "cmdline").read_text():
+                workers.append(int(stat.parent.name))
+        except OSError:
+            pass
+    if workers:
+        os.kill(random.choice(workers), signal.SIGKILL)
+        killed += 1
+    time.sleep(pause)
+print(killed)
+"""
+
+# Fills the container's memory with processes that are each smaller than any of the server's, so that these are the ones
+# that the kernel chooses.
+_EAT = """
+import os, pathlib, time
+for process in pathlib.Path("/proc").glob("[0-9]*"):
+    try:
+        if "gunicorn" in (process / "cmdline").read_text():
+            (process / "oom_score_adj").write_text("1000")
+    except OSError:
+        pass
+for _ in range(200):
+    if os.fork() == 0:
+        eaten = bytearray(os.urandom(4 << 20))
+        time.sleep(4)
+        os._exit(0)
+time.sleep(4)
+"""
+
+
+def helm_upgrade(target: Target) -> None:
+    target.upgrade("--set", f"image.tag={target.load_next_image()}")
+
+
+def rollout_restart(target: Target) -> None:
+    target.restart()
+
+
+def scale_down(target: Target) -> None:
+    target.scale(1)
+
+
+def evict(target: Target) -> None:
+    first, second, *_ = target.names()
+    target.evict(first)
+    try:
+        target.evict(second)
+    except Trouble as error:
+        if "disruption budget" not in str(error):
+            raise
+    else:
+        raise Trouble("a second pod could be evicted at once: the disruption budget holds nobody back")
+    target.rolled_out()
+
+
+def reload_edge(target: Target) -> None:
+    for number in range(5):
+        target.add_ingress(f"another-{number}")
+        time.sleep(2)
+    for number in range(5):
+        target.kubectl("delete", "ingress", f"another-{number}")
+        time.sleep(2)
+
+
+def restart_control_plane(target: Target) -> None:
+    for component in ("kube-controller-manager", "kube-scheduler"):
+        target.kill(target.control_plane(component))
+
+
+def restart_edge(target: Target) -> None:
+    command = ("-n", release.EDGE, "rollout")
+    target.cluster.kubectl(*command, "restart", "deploy/ingress-nginx-controller")
+    target.cluster.kubectl(*command, "status", "deploy/ingress-nginx-controller", "--timeout=180s", timeout=190)
+
+
+def kill_pod(target: Target) -> None:
+    target.kill(target.pods()[0])
+
+
+def kill_worker(target: Target) -> None:
+    target.execute(target.names()[0], KILL_WORKERS, "1", "0")
+
+
+def stop_node(target: Target) -> None:
+    run.output("docker", "stop", "--time", "10", target.node())
+    time.sleep(3)
+    run.output("docker", "start", target.node())
+
+
+def exhaust_memory(target: Target) -> None:
+    try:
+        target.execute(target.names()[0], _EAT)
+    except Trouble:
+        pass  # it goes with the container
+
+
+def kill_edge(target: Target) -> None:
+    target.kill(target.edge_pods()[0])
+
+
+def nothing(target: Target) -> None:
+    """Let the source's own error do it."""
+    time.sleep(15)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happens.
+
+    Attributes:
+        name: to ask for it.
+        title: in the report.
+        do: makes it happen, and returns when Kubernetes or the engine says that it is done.
+        expected: none: no stream may be lost. noticed: streams are lost, and each is reported as truncated or refused.
+            control: what protects the streams is taken away, so at least one must be lost. apart: said, not judged.
+        prepare: before the load begins or goes on.
+        edge: it is the edge whose old pods go.
+        query: further parameters of the streams.
+    """
+
+    name: str
+    title: str
+    do: Callable[[Target], None]
+    expected: Literal["none", "noticed", "control", "apart"] = "none"
+    prepare: Callable[[Target], None] | None = None
+    edge: bool = False
+    query: str = ""
+
+
+def _end(**seconds: int) -> Callable[[Target], None]:
+    return lambda target: target.set_end(**seconds)
+
+
+EVENTS = (
+    Event("helm-upgrade", "helm upgrade with a new image tag", helm_upgrade),
+    Event("rollout-restart", "kubectl rollout restart", rollout_restart),
+    Event("scale-down", "scale from 4 pods to 1", scale_down, prepare=lambda target: target.scale(4)),
+    Event("eviction", "eviction of a pod, as a drain does", evict, prepare=lambda target: target.scale(2)),
+    Event("reloads", "10 reloads of the edge", reload_edge),
+    Event("control-plane", "controller manager and scheduler killed", restart_control_plane),
+    Event("edge-restart", "rollout restart of the edge", restart_edge, "apart", edge=True),
+    Event("pod-kill", "SIGKILL to a pod", kill_pod, "noticed"),
+    Event("worker-kill", "SIGKILL to a worker", kill_worker, "noticed"),
+    Event("out-of-memory", "a pod out of memory", exhaust_memory, "noticed"),
+    Event("edge-kill", "SIGKILL to the edge", kill_edge, "noticed"),
+    Event("node-stop", "the node stopped and started", stop_node, "noticed"),
+    Event("source-error", "the source fails after 5 rows", nothing, "noticed", query="&fail_after=5"),
+    Event("no-prestop", "preStop 1 s", rollout_restart, "control", _end(pre_stop=1)),
+    Event("no-graceful", "graceful timeout 1 s", rollout_restart, "control", _end(graceful=1)),
+    Event("no-grace", "grace period 1 s", rollout_restart, "control", _end(grace=1)),
+    Event("nothing-left", "all three 1 s", rollout_restart, "control", _end(pre_stop=1, graceful=1, grace=1)),
+)
