@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import click
 from cluster.kind import Cluster
@@ -21,16 +21,13 @@ RESULTS = ROOT / "build" / "faults"
 _OTHERS = ("sse", "hostile")
 
 
-def sessions(events: Sequence[Event]) -> Iterator[list[Event]]:
-    """Give the events that can share a load, in their order; each control has pods of its own."""
-    for kind, group in itertools.groupby(events, key=lambda each: (each.expected in ("none", "apart"), each.query)):
-        del kind
-        together = list(group)
-        controls = [event for event in together if event.expected == "control"]
-        others = [event for event in together if event.expected != "control"]
-        if others:
-            yield others
-        yield from ([event] for event in controls)
+def sessions(events: Sequence[Event]) -> list[list[Event]]:
+    """Return the events that can share a load, in their order; each control has pods of its own."""
+
+    def alike(event: Event) -> tuple[bool, str, str]:
+        return event.expected in ("none", "apart"), event.query, event.name if event.expected == "control" else ""
+
+    return [list(together) for _, together in itertools.groupby(events, alike)]
 
 
 @click.command(help=__doc__)

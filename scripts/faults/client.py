@@ -38,6 +38,7 @@ class Account:
         outcome: completed: the framing, the count and the digest are right. truncated: a part came. refused: no
             stream began. wrong: rows that were not promised. None while it is open.
         how: the end as the client saw it, where it was not completed.
+        longest_wait: the most seconds from one part of the body to the next.
     """
 
     lane: int
@@ -49,6 +50,7 @@ class Account:
     promised: int = 0
     outcome: Outcome | None = None
     how: str = ""
+    longest_wait: float = 0.0
 
     def end(self, outcome: Outcome, how: str = "") -> None:
         """Close the account."""
@@ -64,6 +66,7 @@ class Rows:
     def __init__(self, promise: Promise) -> None:
         """Expect what was promised."""
         self.count = 0
+        self.promised = promise.rows or 0
         self._promise = promise
         self._rest = b""
         self._digest = hashlib.sha256()
@@ -86,12 +89,11 @@ class Rows:
             framing: how the response broke off; empty if its framing says that it is complete.
         """
         promise = self._promise
-        assert promise.rows is not None
-        if not self._in_order or self.count > promise.rows:
+        if not self._in_order or self.count > self.promised:
             return "wrong", "rows that were not promised"
         if framing:
             return "truncated", framing
-        if self.count < promise.rows:
+        if self.count < self.promised:
             return "truncated", "too few rows, and the framing called it complete"
         if (self._bytes, self._digest.hexdigest()) != (promise.bytes, promise.sha256):
             return "wrong", "count right, bytes or digest not"
@@ -121,6 +123,7 @@ async def _read(
     writer.write(connection.send(h11.Request(method="GET", target=path, headers=headers)) or b"")
     writer.write(connection.send(h11.EndOfMessage()) or b"")
     rows: Rows | None = None
+    latest = 0.0
     while True:
         try:
             event = connection.next_event()
@@ -144,11 +147,13 @@ async def _read(
                     account.end("wrong", "no promise of rows, bytes and digest")
                     return
                 rows = Rows(promise)
-                account.promised = promise.rows or 0
+                account.promised = rows.promised
                 continue
-            if isinstance(event, h11.Data):
-                assert rows is not None
+            if isinstance(event, h11.Data) and rows is not None:
                 rows.feed(bytes(event.data))
+                now = time.monotonic()
+                account.longest_wait = max(account.longest_wait, now - latest if latest else 0.0)
+                latest = now
                 account.rows = rows.count
                 continue
             broke = "" if isinstance(event, h11.EndOfMessage) else "no answer"
@@ -212,5 +217,3 @@ class Load:
             await follow(account, ("127.0.0.1", self.port), f"/measure?rows={rows}&delay_ms=1000{self.query}")
             if account.outcome == "refused":
                 await asyncio.sleep(_PATIENCE)
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ count, pause = int(sys.argv[1]), float(sys.argv[2])
 killed = 0
 while killed < count:
     workers = []
-    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            if stat.read_text().rsplit(")", 1)[1].split()[1] == "1" and "gunicorn" in (stat.parent / "cmdline").read_text():
-                workers.append(int(stat.parent.name))
+            parent = (process / "stat").read_text().rsplit(")", 1)[1].split()[1]
+            if parent == "1" and "gunicorn" in (process / "cmdline").read_text():
+                workers.append(int(process.name))
         except OSError:
             pass
     if workers:
@@ -52,18 +54,26 @@ time.sleep(4)
 
 
 def helm_upgrade(target: Target) -> None:
+    """Upgrade the release to an image with another tag."""
     target.upgrade("--set", f"image.tag={target.load_next_image()}")
 
 
 def rollout_restart(target: Target) -> None:
+    """Replace all pods."""
     target.restart()
 
 
 def scale_down(target: Target) -> None:
+    """Leave one pod."""
     target.scale(1)
 
 
 def evict(target: Target) -> None:
+    """Evict one pod, and see that the disruption budget holds a second eviction back.
+
+    Raises:
+        Trouble: it doesn't.
+    """
     first, second, *_ = target.names()
     target.evict(first)
     try:
@@ -77,6 +87,7 @@ def evict(target: Target) -> None:
 
 
 def reload_edge(target: Target) -> None:
+    """Add five Ingresses and remove them, each of which makes the edge reload."""
     for number in range(5):
         target.add_ingress(f"another-{number}")
         time.sleep(2)
@@ -86,38 +97,44 @@ def reload_edge(target: Target) -> None:
 
 
 def restart_control_plane(target: Target) -> None:
+    """Kill controller manager and scheduler; the kubelet starts them again."""
     for component in ("kube-controller-manager", "kube-scheduler"):
         target.kill(target.control_plane(component))
 
 
 def restart_edge(target: Target) -> None:
+    """Replace the controller's pod; the new one is ready before the old one goes."""
     command = ("-n", release.EDGE, "rollout")
     target.cluster.kubectl(*command, "restart", "deploy/ingress-nginx-controller")
     target.cluster.kubectl(*command, "status", "deploy/ingress-nginx-controller", "--timeout=180s", timeout=190)
 
 
 def kill_pod(target: Target) -> None:
+    """Kill all processes of a pod."""
     target.kill(target.pods()[0])
 
 
 def kill_worker(target: Target) -> None:
+    """Kill one worker process; its parent starts another."""
     target.execute(target.names()[0], KILL_WORKERS, "1", "0")
 
 
 def stop_node(target: Target) -> None:
+    """Stop the only node, and start it again."""
     run.output("docker", "stop", "--time", "10", target.node())
     time.sleep(3)
     run.output("docker", "start", target.node())
 
 
 def exhaust_memory(target: Target) -> None:
-    try:
+    """Have the kernel kill the server for its memory."""
+    # It goes with the container.
+    with contextlib.suppress(Trouble):
         target.execute(target.names()[0], _EAT)
-    except Trouble:
-        pass  # it goes with the container
 
 
 def kill_edge(target: Target) -> None:
+    """Kill all processes of the controller's pod."""
     target.kill(target.edge_pods()[0])
 
 

@@ -104,7 +104,9 @@ class Target:
             if pods and all("deletionTimestamp" not in pod["metadata"] and _ready(pod) for pod in pods):
                 return
             time.sleep(1)
-        raise Trouble(f"pods were not gone or not ready after {seconds:.0f} s\n{release.diagnostics(self.cluster, NAMESPACE)}")
+        raise Trouble(
+            f"pods were not gone or not ready after {seconds:.0f} s\n{release.diagnostics(self.cluster, NAMESPACE)}"
+        )
 
     def await_recovery(self, seconds: float = 180) -> None:
         """Wait until the API answers and all pods, the edge's too, are ready, without doing anything for it.
