@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import statistics
 import time
 import uuid
 from collections import Counter
@@ -47,7 +48,7 @@ async def all_of_them(target: Target, slow: int = 500, silent: int = 500, leavin
     await asyncio.sleep(20)
     meanwhile = _account()
     await follow(meanwhile, ("127.0.0.1", port), "/measure?rows=2&delay_ms=0")
-    quietly = Counter(await asyncio.gather(*quiet))
+    quietly = [seconds for seconds in await asyncio.gather(*quiet) if seconds is not None]
     answers = Counter(await asyncio.gather(*slowly))
     freed_after = await _freed(port)
     peak = max([await asyncio.to_thread(_peak, target, name) for name in await asyncio.to_thread(target.names)])
@@ -55,17 +56,18 @@ async def all_of_them(target: Target, slow: int = 500, silent: int = 500, leavin
     watch.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await watch
-    endings = await asyncio.to_thread(target.endings)
-    gone = sum("client_gone" in outcomes for outcomes in endings.values())
+    gone = [line for line in await asyncio.to_thread(target.log) if line.get("outcome") == "client_gone"]
+    stalled = [line["duration_s"] for line in gone if line["path"].startswith("/binary")]
     return {
         "left in the middle": left["200"],
         "left, but were refused before": left["503"],
-        "streams whose client had gone, in the app's log": gone,
-        "silent, closed by the edge": quietly["closed"],
-        "silent, still open after 80 s": quietly["open"],
+        "streams whose client had gone, in the app's log": len(gone),
+        "silent, closed by the edge": len(quietly),
+        "silent, seconds until half of them were closed": _median(quietly),
         "slow, with a stream": answers["200"],
         "slow, refused with 503 and Retry-After": answers["503"],
         "slow, without an answer": slow - answers["200"] - answers["503"],
+        "slow, seconds until half of them were given up": _median(stalled),
         "rows of the healthy client": healthy.rows,
         "rows that it was promised": _ROWS,
         "lost": int(healthy.outcome != "completed"),
@@ -76,6 +78,10 @@ async def all_of_them(target: Target, slow: int = 500, silent: int = 500, leavin
         "containers restarted": await asyncio.to_thread(_restarts, target) - before,
         "most memory of a pod, MiB": peak,
     }
+
+
+def _median(seconds: list[float]) -> int:
+    return round(statistics.median(seconds)) if seconds else 0
 
 
 def _account() -> Account:
@@ -152,17 +158,16 @@ async def _slow(port: int, reads: bool) -> str:
         return type(error).__name__
 
 
-async def _silent(port: int) -> str:
-    """Connect, say nothing, and tell whether somebody closed the connection."""
-    try:
-        with contextlib.closing(await _connect(port)) as connection:
+async def _silent(port: int) -> float | None:
+    """Connect, say nothing, and return after how many seconds somebody closed the connection; None if nobody did."""
+    began = time.monotonic()
+    with contextlib.suppress(ConnectionError), contextlib.closing(await _connect(port)) as connection:
+        try:
             async with asyncio.timeout(_HOLD):
                 await asyncio.get_running_loop().sock_recv(connection, 1)
-            return "closed"
-    except TimeoutError:
-        return "open"
-    except OSError:
-        return "closed"
+        except TimeoutError:
+            return None
+    return time.monotonic() - began
 
 
 async def _freed(port: int) -> int:
