@@ -49,7 +49,8 @@ def main(cluster: str, port_offset: int, worker_class: str, names: tuple[str, ..
         for result in asyncio.run(session(target, together, shape)):
             (folder / f"{result.event}.json").write_text(json.dumps(result.as_json()))
             results.append(result)
-    target.install()
+    if set(_OTHERS) & set(wanted):
+        target.install()
     if "sse" in wanted:
         numbers.append(asyncio.run(sse.resume(target, kills=500, readers=10)))
         (folder / "sse.json").write_text(json.dumps(numbers[-1]))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import yaml
 from cluster import release, run
-from cluster.run import Trouble
+from cluster.run import ROOT, Trouble
 
 from faults.target import Target
 
@@ -109,6 +111,30 @@ def restart_edge(target: Target) -> None:
     target.cluster.kubectl(*command, "status", "deploy/ingress-nginx-controller", "--timeout=180s", timeout=190)
 
 
+def hurry_old_workers(target: Target) -> None:
+    """Give what a reload of the edge replaces only five seconds; this takes a reload itself."""
+    _set_shutdown(target, "5s")
+    time.sleep(5)
+
+
+def reload_hurried(target: Target) -> None:
+    """Reload the edge, and put back what `hurry_old_workers` has set."""
+    configured = yaml.safe_load((ROOT / "k8s/edges/ingress-nginx.yaml").read_text())["controller"]["config"]
+    try:
+        target.add_ingress("another")
+        time.sleep(10)
+    finally:
+        _set_shutdown(target, configured["worker-shutdown-timeout"])
+        target.kubectl("delete", "ingress", "another")
+    time.sleep(10)
+
+
+def _set_shutdown(target: Target, timeout: str) -> None:
+    patch = json.dumps({"data": {"worker-shutdown-timeout": timeout}})
+    command = ("patch", "configmap", "ingress-nginx-controller", "-n", release.EDGE, "--type=merge", "-p", patch)
+    target.cluster.kubectl(*command)
+
+
 def kill_pod(target: Target) -> None:
     """Kill all processes of a pod."""
     target.kill(target.pods()[0])
@@ -189,4 +215,5 @@ EVENTS = (
     Event("no-graceful", "graceful timeout 1 s", rollout_restart, "control", _end(graceful=1)),
     Event("no-grace", "grace period 1 s", rollout_restart, "control", _end(grace=1)),
     Event("nothing-left", "all three 1 s", rollout_restart, "control", _end(pre_stop=1, graceful=1, grace=1)),
+    Event("no-shutdown-time", "worker-shutdown-timeout 5 s", reload_hurried, "control", hurry_old_workers),
 )
