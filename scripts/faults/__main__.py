@@ -45,7 +45,7 @@ def main(cluster: str, port_offset: int, worker_class: str, names: tuple[str, ..
     numbers: list[dict[str, int]] = []
     for together in sessions([event for event in EVENTS if event.name in wanted]):
         target.install()
-        shape = Shape() if together[0].expected in ("none", "apart") else Shape(very_long=0)
+        shape = Shape() if together[0].expected in ("none", "apart") else Shape(shortest=1, longest=40, very_long=0)
         for result in asyncio.run(session(target, together, shape)):
             (folder / f"{result.event}.json").write_text(json.dumps(result.as_json()))
             results.append(result)

@@ -197,10 +197,24 @@ def _end(**seconds: int) -> Callable[[Target], None]:
     return lambda target: target.set_end(**seconds)
 
 
+def _one_pod(target: Target) -> None:
+    target.scale(1)
+
+
+def _end_of_one(**seconds: int) -> Callable[[Target], None]:
+    def prepare(target: Target) -> None:
+        _one_pod(target)
+        target.set_end(**seconds)
+
+    return prepare
+
+
 EVENTS = (
     Event("helm-upgrade", "helm upgrade with a new image tag", helm_upgrade),
     Event("rollout-restart", "kubectl rollout restart", rollout_restart),
     Event("scale-down", "scale from 4 pods to 1", scale_down, prepare=lambda target: target.scale(4)),
+    # With a single pod there is no other for the edge to try.
+    Event("single-restart", "kubectl rollout restart of a single pod", rollout_restart, prepare=_one_pod),
     Event("eviction", "eviction of a pod, as a drain does", evict, prepare=lambda target: target.scale(2)),
     Event("reloads", "10 reloads of the edge", reload_edge),
     Event("control-plane", "controller manager and scheduler killed", restart_control_plane),
@@ -211,9 +225,11 @@ EVENTS = (
     Event("edge-kill", "SIGKILL to the edge", kill_edge, "noticed"),
     Event("node-stop", "the node stopped and started", stop_node, "noticed"),
     Event("source-error", "the source fails after 5 rows", nothing, "noticed", query="&fail_after=5"),
-    Event("no-prestop", "preStop 1 s", rollout_restart, "control", _end(pre_stop=1)),
+    Event("no-prestop", "no preStop", rollout_restart, "control", _end(pre_stop=0)),
+    Event("no-prestop-single", "no preStop, and a single pod", rollout_restart, "control", _end_of_one(pre_stop=0)),
     Event("no-graceful", "graceful timeout 1 s", rollout_restart, "control", _end(graceful=1)),
-    Event("no-grace", "grace period 1 s", rollout_restart, "control", _end(grace=1)),
-    Event("nothing-left", "all three 1 s", rollout_restart, "control", _end(pre_stop=1, graceful=1, grace=1)),
+    # Kubernetes refuses a grace period that is not longer than the preStop sleep, 5 s.
+    Event("no-grace", "grace period 6 s: 1 s after preStop", rollout_restart, "control", _end(grace=6)),
+    Event("nothing-left", "all three taken away", rollout_restart, "control", _end(pre_stop=0, graceful=1, grace=1)),
     Event("no-shutdown-time", "worker-shutdown-timeout 5 s", reload_hurried, "control", hurry_old_workers),
 )

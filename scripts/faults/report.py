@@ -13,7 +13,7 @@ from faults.events import EVENTS
 _TITLES = {"none": "What may lose no stream", "noticed": "What can't be saved", "control": "Controls"}
 _GROUP = {"none": "none", "apart": "none", "noticed": "noticed", "control": "control"}
 _COLOURS = {"completed": "#7aa6d8", "open": "#c9d8ea", "truncated": "#cf222e", "refused": "#e8833a", "wrong": "#8250df"}
-_WIDTH, _LEFT, _LANE = 900, 60, 2
+_WIDTH, _LEFT, _LANE = 900, 70, 3
 
 
 def write(folder: Path) -> None:
@@ -97,12 +97,12 @@ def _panel(svg: Element, result: dict[str, Any], top: int) -> None:
     for lane, start, end, outcome in result["drawn"]:
         left, right = (_LEFT + (min(max(each, began), ended) - began) * scale for each in (start, end))
         y = first + lane * _LANE + _LANE / 2
-        paths[outcome].append(f"M{left:.1f} {y:g}H{max(right - 0.8, left + 0.5):.1f}")
+        paths[outcome].append(f"M{left:.1f} {y:g}H{max(right - 1.5, left + 0.5):.1f}")
         if outcome not in ("completed", "open"):
             marks.append((right, y, _COLOURS[outcome]))
     for outcome, path in paths.items():
         if path:
-            stroke = {"stroke": _COLOURS[outcome], "stroke-width": str(_LANE * 0.75)}
+            stroke = {"stroke": _COLOURS[outcome], "stroke-width": str(_LANE * 0.6)}
             SubElement(svg, "path", {"d": "".join(path)} | stroke)
     for right, y, colour in marks:
         SubElement(svg, "circle", cx=f"{right:.1f}", cy=f"{y:g}", r="1.8", fill=colour)
@@ -115,5 +115,5 @@ def _panel(svg: Element, result: dict[str, Any], top: int) -> None:
         (_LEFT + _WIDTH, f"{ended:.0f} s", "end"),
     ):
         SubElement(svg, "text", {"x": str(x), "y": str(bottom + 16), "text-anchor": anchor}).text = words
-    SubElement(svg, "text", x="4", y=str(first + 12)).text = f"{lanes} streams"
-    SubElement(svg, "text", x="4", y=str(first + 26)).text = "open"
+    SubElement(svg, "text", x="4", y=str(first + 12)).text = f"{lanes} at a"
+    SubElement(svg, "text", x="4", y=str(first + 26)).text = "time"

@@ -96,4 +96,4 @@ def test_the_picture_draws_each_stream_in_its_colour_and_marks_the_event() -> No
     assert len(paths) == 3
     assert len(list(svg.findall(".//{*}circle"))) == 1  # the end that was none
     (line,) = svg.findall(".//{*}line")
-    assert line.get("x1") == f"{60 + 900 * 5 / 20:.1f}"
+    assert line.get("x1") == f"{70 + 900 * 5 / 20:.1f}"
