@@ -52,7 +52,7 @@ def table(results: Sequence[dict[str, Any]]) -> str:
             if result["logged"]:
                 details[-1] += f" In the app's log: {_counts(result['logged'])}."
             if result["after"]:
-                details[-1] += f" Containers ended: {'; '.join(result['after'])}."
+                details[-1] += f" Said afterwards: {'; '.join(result['after'])}."
     return "\n".join(lines) + ("\n\n" + "\n".join(details) if details else "")
 
 

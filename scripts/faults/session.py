@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from cluster import run
@@ -65,7 +67,7 @@ class Result:
         longest: seconds that the longest completed stream lasted.
         logged: what the app's log says of the streams that the client did not complete: number by outcome.
         taken: streams that the client took for complete, and the app's log not.
-        after: how containers ended since the event.
+        after: how containers ended since the event, and what gunicorn warned of.
         drawn: lane, beginning, end and outcome of each stream.
     """
 
@@ -143,6 +145,7 @@ async def session(target: Target, events: Sequence[Event], shape: Shape) -> list
             window = _Window(event, began, time.monotonic(), load.open())
             windows.append(window)
             run.say(f" • {event.title}, with {window.open} streams open …")
+            happened = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
             await asyncio.to_thread(event.do, target)
             if kind == "noticed":
                 await asyncio.to_thread(target.await_recovery, _RECOVERY)
@@ -153,6 +156,7 @@ async def session(target: Target, events: Sequence[Event], shape: Shape) -> list
             window.ended = time.monotonic()
             if kind == "noticed":
                 window.after = sorted(set(await asyncio.to_thread(_restarts, target)) - set(before))
+                window.after += await asyncio.to_thread(_complaints, target, happened)
                 _merge(logged, await asyncio.to_thread(target.endings))
             run.say(f" ✓ {event.title}: {_short(_ended_in(load.accounts, window))}")
         if kind in ("none", "apart"):
@@ -189,6 +193,12 @@ def _restarts(target: Target) -> list[str]:
                 name = "edge" if "controller" in pod["metadata"]["name"] else "app"
                 found.append(f"{name}: {last['reason']}, exit code {last['exitCode']}, at {last['finishedAt']}")
     return found
+
+
+def _complaints(target: Target, since: str) -> list[str]:
+    """Return what gunicorn has warned of since then, each sentence once."""
+    lines = [line for line in target.log() if line["logger"].startswith("gunicorn") and line["level"] != "INFO"]
+    return sorted({re.sub("[0-9]+", "N", line["message"]) for line in lines if line["time"] >= since})
 
 
 def _ended_in(accounts: Sequence[Account], window: _Window) -> list[Account]:
