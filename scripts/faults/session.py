@@ -100,8 +100,10 @@ class Result:
             return False
         if self.expected == "none":
             return self.lost == 0 and self.open > 0
-        if self.expected in ("noticed", "control"):
+        if self.expected == "noticed":
             return self.outcomes.get("truncated", 0) > 0
+        if self.expected == "control":
+            return self.lost > 0
         return True
 
     def as_json(self) -> dict[str, Any]:

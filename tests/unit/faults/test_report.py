@@ -44,6 +44,8 @@ def result(expected: str = "none", event: str = "rollout-restart", **more: Any) 
         ("noticed", {"completed": 9, "truncated": 1, "wrong": 1}, False),
         ("control", {"completed": 9}, False),
         ("control", {"completed": 9, "truncated": 1}, True),
+        ("control", {"completed": 9, "refused": 1}, True),
+        ("noticed", {"completed": 9, "refused": 1}, False),
         ("apart", {"completed": 9, "refused": 1}, True),
         ("apart", {"completed": 9, "wrong": 1}, False),
     ],
