@@ -10,8 +10,12 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from faults.events import EVENTS
 
-_TITLES = {"none": "What may lose no stream", "noticed": "What can't be saved", "control": "Controls"}
-_GROUP = {"none": "none", "apart": "none", "noticed": "noticed", "control": "control"}
+# The name of the picture, its title, and what was expected of the events in it.
+_GROUPS = (
+    ("survived", "What may lose no stream", ("none", "apart")),
+    ("cut", "What can't be saved", ("noticed",)),
+    ("controls", "What is lost without protection", ("control",)),
+)
 _COLOURS = {"completed": "#7aa6d8", "open": "#c9d8ea", "truncated": "#cf222e", "refused": "#e8833a", "wrong": "#8250df"}
 _WIDTH, _LEFT, _LANE = 900, 70, 3
 
@@ -20,8 +24,8 @@ def write(folder: Path) -> None:
     """Make faults.md and the pictures of the results that are in a folder, as JSON, one file for each event."""
     found = [json.loads(path.read_text()) for event in EVENTS if (path := folder / f"{event.name}.json").exists()]
     parts = []
-    for group, title in _TITLES.items():
-        results = [result for result in found if _GROUP[result["expected"]] == group]
+    for group, title, expected in _GROUPS:
+        results = [result for result in found if result["expected"] in expected]
         if results:
             (folder / f"{group}.svg").write_text(picture(results))
             parts += [f"## {title}", table(results), f"![{title}: each line is a stream]({group}.svg)"]
@@ -30,7 +34,7 @@ def write(folder: Path) -> None:
             numbers: dict[str, Any] = json.loads(path.read_text())
             rows = [f"| {key.replace('_', ' ')} | {value} |" for key, value in numbers.items()]
             parts += [f"## {title}", "\n".join(["| | |", "| --- | --- |", *rows])]
-    (folder / "faults.md").write_text("\n\n".join(parts) + "\n")
+    (folder / "faults.md").write_text("\n\n".join(["# Faults", *parts]) + "\n")
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:

@@ -89,7 +89,7 @@ def test_the_report_has_a_row_for_each_event_and_says_how_streams_were_lost(tmp_
     assert "| a restart | gthread | 4 | 3 | 0 | 3 | 0 | 0 |  | 12 s |" in written
     assert "3 truncated: no terminating chunk" in written
     assert "| kills | 20 |" in written
-    assert {path.name for path in tmp_path.glob("*.svg")} == {"none.svg", "noticed.svg"}
+    assert {path.name for path in tmp_path.glob("*.svg")} == {"survived.svg", "cut.svg"}
 
 
 def test_the_picture_draws_each_stream_in_its_colour_and_marks_the_event() -> None:
