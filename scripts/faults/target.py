@@ -70,7 +70,7 @@ class Target:
 
     def remove(self) -> None:
         """Remove all of it."""
-        self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
+        self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=400)
 
     def load_next_image(self) -> str:
         """Have the image in the cluster under another tag, and return the tag."""
