@@ -89,14 +89,14 @@ def evict(target: Target) -> None:
 
 
 def reload_edge(target: Target) -> None:
-    """Add five Ingresses and remove them, each of which makes the edge reload.
+    """Add eight Ingresses and remove them, each of which makes the edge reload.
 
     Raises:
         Trouble: it has reloaded less often.
     """
     before = _reloads(target)
     for verb in ("add", "delete"):
-        for number in range(5):
+        for number in range(8):
             if verb == "add":
                 target.add_ingress(f"another-{number}")
             else:
@@ -104,8 +104,8 @@ def reload_edge(target: Target) -> None:
             # The controller looks at most every 3.3 s, and what comes faster shares a reload.
             time.sleep(4)
     reloads = _reloads(target) - before
-    if reloads < 8:
-        raise Trouble(f"10 changes made the edge reload only {reloads} times: nothing was tested")
+    if reloads < 12:
+        raise Trouble(f"16 changes made the edge reload only {reloads} times: nothing was tested")
 
 
 def _reloads(target: Target) -> int:
@@ -115,10 +115,12 @@ def _reloads(target: Target) -> int:
 
 
 def restart_control_plane(target: Target) -> None:
-    """Kill controller manager and scheduler; the kubelet starts them again."""
+    """Kill controller manager and scheduler in a rollout; the kubelet starts them again, and the rollout goes on."""
+    target.kubectl("rollout", "restart", "deploy/streaming")
+    time.sleep(2)
     for component in ("kube-controller-manager", "kube-scheduler"):
         target.kill(target.control_plane(component))
-    time.sleep(20)
+    target.rolled_out()
 
 
 def restart_edge(target: Target) -> None:
@@ -233,8 +235,8 @@ EVENTS = (
     # With a single pod there is no other for the edge to try.
     Event("single-restart", "kubectl rollout restart of a single pod", rollout_restart, prepare=_one_pod),
     Event("eviction", "eviction of a pod, as a drain does", evict, prepare=lambda target: target.scale(2)),
-    Event("reloads", "10 reloads of the edge", reload_edge),
-    Event("control-plane", "controller manager and scheduler killed", restart_control_plane),
+    Event("reloads", "16 reloads of the edge", reload_edge),
+    Event("control-plane", "controller manager and scheduler killed in a rollout", restart_control_plane),
     Event("edge-restart", "rollout restart of the edge", restart_edge, "apart", edge=True),
     Event("pod-kill", "SIGKILL to a pod", kill_pod, "noticed"),
     Event("worker-kill", "SIGKILL to a worker", kill_worker, "noticed"),
