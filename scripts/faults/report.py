@@ -113,7 +113,7 @@ def _panel(svg: Element, result: dict[str, Any], top: int) -> None:
     at = f"{_LEFT + (result['at'] - began) * scale:.1f}"
     bottom = first + lanes * _LANE
     SubElement(svg, "line", x1=at, x2=at, y1=str(first - 6), y2=str(bottom + 4), stroke="#1b1f24")
-    SubElement(svg, "text", x=at, y=str(first - 8), dx="3").text = "it happens"
+    SubElement(svg, "text", x=at, y=str(bottom + 16), dx="-3").text = "it happens"
     for x, words, anchor in (
         (_LEFT, f"{began:.0f} s", "start"),
         (_LEFT + _WIDTH, f"{ended:.0f} s", "end"),
