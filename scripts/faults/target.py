@@ -19,7 +19,7 @@ NEXT = images.APP + "-next"
 
 _RELEASE = "streaming"
 _LABEL = "app.kubernetes.io/name=streaming"
-# One process alone holds 124 streams, so that a pod holds 120 whichever of its processes the kernel gives them to.
+# One process alone holds 124 streams, so that a pod holds 120 whichever of its processes takes them.
 _SIZE = {"gthread": "gunicorn.threads=128", "asgi": "gunicorn.workerClass=asgi"}
 
 _HTTP10 = {
