@@ -18,6 +18,13 @@ from faults.session import Result, Shape, session
 from faults.target import Target
 
 RESULTS = ROOT / "build" / "faults"
+# What is cut need not be long; where only new streams are refused, there must be many of them.
+_SHAPES = {
+    "none": Shape(),
+    "apart": Shape(),
+    "noticed": Shape(very_long=0),
+    "control": Shape(shortest=1, longest=40, very_long=0),
+}
 _OTHERS = ("sse", "hostile")
 
 
@@ -45,8 +52,7 @@ def main(cluster: str, port_offset: int, worker_class: str, names: tuple[str, ..
     numbers: list[dict[str, int]] = []
     for together in sessions([event for event in EVENTS if event.name in wanted]):
         target.install()
-        shape = Shape() if together[0].expected in ("none", "apart") else Shape(shortest=1, longest=40, very_long=0)
-        for result in asyncio.run(session(target, together, shape)):
+        for result in asyncio.run(session(target, together, _SHAPES[together[0].expected])):
             (folder / f"{result.event}.json").write_text(json.dumps(result.as_json()))
             results.append(result)
     if set(_OTHERS) & set(wanted):

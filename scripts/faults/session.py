@@ -150,6 +150,8 @@ async def session(target: Target, events: Sequence[Event], shape: Shape) -> list
             happened = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
             await asyncio.to_thread(event.do, target)
             if kind == "noticed":
+                # Until the kubelet has seen it: before, all seems well.
+                await asyncio.sleep(5)
                 await asyncio.to_thread(target.await_recovery, _RECOVERY)
                 if not event.query:
                     await _full(load)
