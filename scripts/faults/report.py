@@ -21,7 +21,7 @@ _WIDTH, _LEFT, _LANE = 900, 70, 3
 
 
 def write(folder: Path) -> None:
-    """Make faults.md and the pictures of the results that are in a folder, as JSON, one file for each event."""
+    """Make faults.md, faults.json and the pictures of the results that are in a folder, a JSON file for each event."""
     found = [json.loads(path.read_text()) for event in EVENTS if (path := folder / f"{event.name}.json").exists()]
     parts = []
     for group, title, expected in _GROUPS:
@@ -34,6 +34,8 @@ def write(folder: Path) -> None:
             numbers: dict[str, Any] = json.loads(path.read_text())
             rows = [f"| {key.replace('_', ' ')} | {value} |" for key, value in numbers.items()]
             parts += [f"## {title}", "\n".join(["| | |", "| --- | --- |", *rows])]
+    numbers_alone = [{key: value for key, value in result.items() if key != "drawn"} for result in found]
+    (folder / "faults.json").write_text(json.dumps(numbers_alone, indent=1) + "\n")
     (folder / "faults.md").write_text("\n\n".join(["# Faults", *parts]) + "\n")
 
 
