@@ -29,13 +29,13 @@ class Shape:
     """How much load.
 
     Attributes:
-        lanes: streams open at all times.
+        lanes: streams open at all times, but for a moment where one has ended: so that a hundred always are.
         shortest: seconds of the shortest streams.
         longest: seconds of the longest, but for the very long ones.
         very_long: seconds of one in 25; 0 for none.
     """
 
-    lanes: int = 100
+    lanes: int = 110
     shortest: int = 10
     longest: int = 60
     very_long: int = 150
