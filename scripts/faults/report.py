@@ -98,13 +98,14 @@ def _panel(svg: Element, result: dict[str, Any], top: int) -> None:
     scale = _WIDTH / max(ended - began, 1)
     first = top + 28
     SubElement(svg, "text", x=str(_LEFT), y=str(top + 18), style="font-weight: 600").text = result["title"]
-    paths: dict[str, list[str]] = {name: [] for name in _COLOURS}
+    # Without an order but that of entry: refusals that come fast fall on the same spot, and are drawn once.
+    paths: dict[str, dict[str, None]] = {name: {} for name in _COLOURS}
     marks: list[tuple[float, float, str]] = []
     for lane, start, end, outcome in result["drawn"]:
         left, right = (_LEFT + (min(max(each, began), ended) - began) * scale for each in (start, end))
         y = first + lane * _LANE + _LANE / 2
-        paths[outcome].append(f"M{left:.1f} {y:g}H{max(right - 1.5, left + 0.5):.1f}")
-        if outcome not in ("completed", "open"):
+        paths[outcome][f"M{left:.0f} {y:g}H{max(right - 1.5, left + 1):.0f}"] = None
+        if outcome in ("truncated", "wrong"):
             marks.append((right, y, _COLOURS[outcome]))
     for outcome, path in paths.items():
         if path:
