@@ -98,7 +98,7 @@ def _panel(svg: Element, result: dict[str, Any], top: int) -> None:
     scale = _WIDTH / max(ended - began, 1)
     first = top + 28
     SubElement(svg, "text", x=str(_LEFT), y=str(top + 18), style="font-weight: 600").text = result["title"]
-    # Without an order but that of entry: refusals that come fast fall on the same spot, and are drawn once.
+    # Keys alone: refusals that come fast fall on the same spot, and are drawn once.
     paths: dict[str, dict[str, None]] = {name: {} for name in _COLOURS}
     marks: list[tuple[float, float, str]] = []
     for lane, start, end, outcome in result["drawn"]:
