@@ -1,8 +1,8 @@
 # A table of contents: each target calls one script. Variables: CLUSTER (name), PORT_OFFSET (moves all ports), IMAGES
-# (upstream or registries; chosen by itself when empty).
+# (upstream or registries; chosen by itself when empty), EVENTS (for faults: names of some, all when empty).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-unit lint
+.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-unit faults lint
 
 # Where no image registry can be reached, this builds what would have been pulled. Without it only upstream's images are used.
 export FROM_REGISTRIES := k8s/from-registries/build.py
@@ -64,11 +64,18 @@ test: .venv/complete lint ## all tests: unit, local edge, and on a cluster of th
 	@$(CLUSTER_COMMAND) up
 	@$(PYTHON) -m pytest tests
 
+faults: export CLUSTER := streaming-test
+faults: export PORT_OFFSET := 10000
+faults: export KUBECONFIG := $(CURDIR)/build/test.kubeconfig
+faults: .venv/complete ## deploys, kills and hostile clients while 100 streams are open, each accounted for, on the tests' cluster (about 50 min)
+	@$(CLUSTER_COMMAND) up
+	@$(PYTHON) -m faults $(EVENTS)
+
 test-unit: .venv/complete lint ## the tests that take seconds and need no cluster
 	@$(PYTHON) -m pytest tests/unit
 
 lint: .venv/complete ## ruff and mypy
-	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/cluster scripts/doc_blocks scripts/local_edge scripts/streamcheck/streamcheck $(FROM_REGISTRIES)
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/cluster scripts/doc_blocks scripts/faults scripts/local_edge scripts/streamcheck/streamcheck $(FROM_REGISTRIES)
 
 .venv/complete: requirements/dev.txt scripts/make-venv
 	@scripts/make-venv

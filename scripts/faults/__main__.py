@@ -1,0 +1,85 @@
+"""Hold streams open through the edge of a cluster, have things happen to it, and account for every stream."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import sys
+from collections.abc import Sequence
+
+import click
+from cluster.kind import Cluster
+from cluster.run import ROOT, Trouble, say
+
+from faults import hostile, report, sse
+from faults.events import EVENTS, Event
+from faults.session import Result, Shape, session
+from faults.target import Target
+
+RESULTS = ROOT / "build" / "faults"
+# What is cut need not be long; where only new streams are refused, there must be many of them.
+_SHAPES = {
+    "none": Shape(),
+    "apart": Shape(),
+    "noticed": Shape(very_long=0),
+    "control": Shape(shortest=1, longest=40, very_long=0),
+}
+_OTHERS = ("sse", "hostile")
+
+
+def sessions(events: Sequence[Event]) -> list[list[Event]]:
+    """Return the events that can share a load, in their order; each control has pods of its own."""
+
+    def alike(event: Event) -> tuple[bool, str, str]:
+        return event.expected in ("none", "apart"), event.query, event.name if event.expected == "control" else ""
+
+    return [list(together) for _, together in itertools.groupby(events, alike)]
+
+
+@click.command(help=__doc__)
+@click.option("--cluster", envvar="CLUSTER", default="streaming", help="kind's name for the cluster.")
+@click.option("--port-offset", envvar="PORT_OFFSET", type=int, default=0, help="By which all its ports are moved.")
+@click.option("--worker-class", type=click.Choice(["gthread", "asgi"]), default="gthread", help="That serves.")
+@click.argument("names", nargs=-1, type=click.Choice([*(event.name for event in EVENTS), *_OTHERS]))
+def main(cluster: str, port_offset: int, worker_class: str, names: tuple[str, ...]) -> None:
+    """Have all events happen, or those that are named; exit with 1 if a stream fared otherwise than expected."""
+    target = Target(Cluster(cluster, port_offset), worker_class)
+    folder = RESULTS if worker_class == "gthread" else RESULTS.with_name(f"{RESULTS.name}-{worker_class}")
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = names or (*(event.name for event in EVENTS), *_OTHERS)
+    results: list[Result] = []
+    numbers: list[dict[str, int]] = []
+    for together in sessions([event for event in EVENTS if event.name in wanted]):
+        target.install()
+        for result in asyncio.run(session(target, together, _SHAPES[together[0].expected])):
+            (folder / f"{result.event}.json").write_text(json.dumps(result.as_json()))
+            results.append(result)
+    if set(_OTHERS) & set(wanted):
+        target.install()
+    if "sse" in wanted:
+        numbers.append(asyncio.run(sse.resume(target, kills=500, readers=10)))
+        (folder / "sse.json").write_text(json.dumps(numbers[-1]))
+    if "hostile" in wanted:
+        numbers.append(asyncio.run(hostile.all_of_them(target)))
+        (folder / "hostile.json").write_text(json.dumps(numbers[-1]))
+    target.remove()
+    report.write(folder)
+    print((folder / "faults.md").read_text())
+    unexpected = [result.title for result in results if not result.as_expected]
+    if unexpected or any(each.get("lost") or each.get("twice") for each in numbers):
+        raise Trouble(f"not as expected: {', '.join(unexpected) or 'server-sent events or hostile clients'}")
+    say(f" ✓ As expected; the report and its pictures are in {folder}")
+
+
+if __name__ == "__main__":
+    try:
+        main(standalone_mode=False)
+    except Trouble as error:
+        sys.exit(f"error: {error}")
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        say("\ninterrupted: name the events that are left to go on")
+        sys.exit(130)

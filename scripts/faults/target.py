@@ -1,0 +1,233 @@
+"""What things happen to: the chart as a release of its own, its pods, the edge and the node."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from cluster import images, release, run, tools
+from cluster.kind import Cluster
+from cluster.run import ROOT, Trouble
+
+NAMESPACE = "streaming-faults"
+HOST, HTTP10_HOST = "faults.test", "faults-http10.test"
+# The same image under another tag: to Kubernetes it is another one.
+NEXT = images.APP + "-next"
+
+_RELEASE = "streaming"
+_LABEL = "app.kubernetes.io/name=streaming"
+# One process alone holds 124 streams, so that a pod holds 120 whichever of its processes takes them.
+_SIZE = {"gthread": "gunicorn.threads=128", "asgi": "gunicorn.workerClass=asgi"}
+
+_HTTP10 = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "Ingress",
+    "metadata": {
+        "name": "http10",
+        "annotations": {
+            "nginx.ingress.kubernetes.io/proxy-buffering": "off",
+            "nginx.ingress.kubernetes.io/proxy-http-version": "1.0",
+            "nginx.ingress.kubernetes.io/proxy-read-timeout": "120",
+        },
+    },
+}
+
+
+def _ingress(base: dict[str, Any], host: str) -> str:
+    backend = {"service": {"name": _RELEASE, "port": {"name": "http"}}}
+    rule = {"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+    return json.dumps(base | {"spec": {"ingressClassName": "nginx", "rules": [rule]}})
+
+
+@dataclass
+class Target:
+    """The release under test.
+
+    Attributes:
+        cluster: where it is.
+        worker_class: gthread or asgi.
+        said: what events have to tell beside their outcome.
+    """
+
+    cluster: Cluster
+    worker_class: str = "gthread"
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
+        """Return what kubectl prints in the namespace of the release."""
+        return self.cluster.kubectl("-n", NAMESPACE, *arguments, stdin=stdin, timeout=timeout)
+
+    def install(self, *options: str) -> None:
+        """Install the chart with two pods, or put back what was changed, beside an Ingress that speaks HTTP/1.0."""
+        size = ("--set", f"ingress.host={HOST},{_SIZE[self.worker_class]},resources.limits.memory=512Mi")
+        release.install(self.cluster, _RELEASE, NAMESPACE, *size, *options)
+        self.kubectl("apply", "-f", "-", stdin=_ingress(_HTTP10, HTTP10_HOST))
+        for host in (HOST, HTTP10_HOST):
+            release.await_edge(self.cluster, host)
+        self.await_old_pods()
+
+    def remove(self) -> None:
+        """Remove all of it."""
+        # First the pods: a namespace that is deleted with pods in it waits for half of their grace period.
+        command = ("uninstall", _RELEASE, "--namespace", NAMESPACE, "--ignore-not-found", "--wait", "--timeout=280s")
+        run.output(*release.helm(self.cluster, *command, "--cascade=foreground"), timeout=290)
+        self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=300)
+
+    def load_next_image(self) -> str:
+        """Have the image in the cluster under another tag, and return the tag."""
+        run.output("docker", "tag", images.APP, NEXT)
+        self.cluster.load(NEXT)
+        return NEXT.partition(":")[2]
+
+    def pods(self, namespace: str = NAMESPACE, label: str = _LABEL) -> list[dict[str, Any]]:
+        """Return all pods, those that are about to go too."""
+        found = self.cluster.kubectl("get", "pods", "-n", namespace, "-l", label, "-o", "json")
+        items: list[dict[str, Any]] = json.loads(found)["items"]
+        return items
+
+    def names(self) -> list[str]:
+        """Return the names of the pods that stay."""
+        return [pod["metadata"]["name"] for pod in self.pods() if "deletionTimestamp" not in pod["metadata"]]
+
+    def edge_pods(self) -> list[dict[str, Any]]:
+        """Return the pods of the edge's controller."""
+        return self.pods(release.EDGE, "app.kubernetes.io/component=controller")
+
+    def await_old_pods(self, edge: bool = False, seconds: float = 300) -> None:
+        """Wait until every pod that is about to go is gone, and all others are ready.
+
+        Raises:
+            Trouble: that takes longer.
+        """
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            pods = self.edge_pods() if edge else self.pods()
+            if pods and all("deletionTimestamp" not in pod["metadata"] and _ready(pod) for pod in pods):
+                return
+            time.sleep(1)
+        raise Trouble(
+            f"pods were not gone or not ready after {seconds:.0f} s\n{release.diagnostics(self.cluster, NAMESPACE)}"
+        )
+
+    def await_recovery(self, seconds: float = 180) -> None:
+        """Wait until the API answers and all pods, the edge's too, are ready, without doing anything for it.
+
+        Raises:
+            Trouble: that takes longer.
+        """
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            try:
+                self.cluster.kubectl("get", "--raw", "/readyz", timeout=10)
+                self.await_old_pods(seconds=max(until - time.monotonic(), 1))
+                self.await_old_pods(edge=True, seconds=max(until - time.monotonic(), 1))
+                return
+            except Trouble:
+                time.sleep(1)
+        raise Trouble(f"nothing had recovered after {seconds:.0f} s\n{release.diagnostics(self.cluster, NAMESPACE)}")
+
+    def add_ingress(self, name: str) -> None:
+        """Have the edge reload, as for any new Ingress."""
+        base = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name}}
+        self.kubectl("apply", "-f", "-", stdin=_ingress(base, f"{name}.test"))
+
+    def evict(self, pod: str) -> None:
+        """Evict a pod as a node drain does.
+
+        Raises:
+            Trouble: the disruption budget doesn't allow it now.
+        """
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}}
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"
+        self.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
+
+    def node(self) -> str:
+        """Return the name of the node's container."""
+        (name,) = self.cluster.containers()
+        return name
+
+    def in_node(self, *command: str) -> str:
+        """Return what a command prints in the node."""
+        return run.output("docker", "exec", self.node(), *command)
+
+    def kill(self, pod: dict[str, Any]) -> None:
+        """Send SIGKILL to the first process of a pod's only container; the others of the container go with it."""
+        (status,) = pod["status"]["containerStatuses"]
+        identity = status["containerID"].removeprefix("containerd://")
+        self.in_node("ctr", "--namespace", "k8s.io", "task", "kill", "--signal", "SIGKILL", identity)
+
+    def control_plane(self, component: str) -> dict[str, Any]:
+        """Return the pod of a control plane's component."""
+        (pod,) = self.pods("kube-system", f"component={component}")
+        return pod
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return the app's log lines, of containers that have been replaced too; not of pods that are gone."""
+        lines = []
+        for pod in self.pods():
+            name = pod["metadata"]["name"]
+            restarted = any(status["restartCount"] for status in pod["status"].get("containerStatuses", []))
+            for option in ("--previous=true", "--previous=false") if restarted else ("--previous=false",):
+                lines += self.kubectl("logs", name, option, "--tail=-1").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def endings(self) -> dict[str, set[str]]:
+        """Return for each request of which a stream began how the app says that it ended: empty if it says nothing."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for line in self.log():
+            if "request_id" in line and line["logger"] == "streams":
+                found[line["request_id"]] |= {line["outcome"]} if "outcome" in line else set()
+        return found
+
+    def set_end(self, pre_stop: int | None = None, graceful: int | None = None, grace: int | None = None) -> None:
+        """Give pods another end than the chart does, each in seconds, and wait until all pods have it."""
+        deployment = json.loads(self.kubectl("get", f"deploy/{_RELEASE}", "-o", "json"))
+        arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+        spec = "/spec/template/spec"
+        patch: list[dict[str, object]] = []
+        if pre_stop is not None:
+            path = f"{spec}/containers/0/lifecycle/preStop/sleep/seconds"
+            patch.append({"op": "replace", "path": path, "value": pre_stop})
+        if graceful is not None:
+            (index,) = (at for at, each in enumerate(arguments) if each.startswith("--graceful-timeout="))
+            path = f"{spec}/containers/0/args/{index}"
+            patch.append({"op": "replace", "path": path, "value": f"--graceful-timeout={graceful}"})
+        if grace is not None:
+            patch.append({"op": "replace", "path": f"{spec}/terminationGracePeriodSeconds", "value": grace})
+        self.kubectl("patch", f"deploy/{_RELEASE}", "--type=json", "-p", json.dumps(patch))
+        self.rolled_out()
+        self.await_old_pods()
+
+    def restart(self) -> None:
+        """Replace all pods, and wait until the new ones are ready; the old ones may be there still."""
+        self.kubectl("rollout", "restart", f"deploy/{_RELEASE}")
+        self.rolled_out()
+
+    def rolled_out(self) -> None:
+        """Wait until as many pods as there are to be are ready."""
+        self.kubectl("rollout", "status", f"deploy/{_RELEASE}", "--timeout=280s", timeout=290)
+
+    def scale(self, pods: int) -> None:
+        """Have so many pods; those that are too many may be there still."""
+        self.kubectl("scale", f"deploy/{_RELEASE}", f"--replicas={pods}")
+        self.rolled_out()
+
+    def upgrade(self, *options: str) -> None:
+        """Upgrade the release as a user does, keeping what it was installed with."""
+        command = ("upgrade", _RELEASE, str(ROOT / "chart"), "--namespace", NAMESPACE, "--reuse-values", *options)
+        run.output(*release.helm(self.cluster, *command, "--wait", "--timeout=280s"), timeout=290)
+
+    def execute(self, pod: str, program: str, *arguments: str, timeout: float = 120) -> str:
+        """Return what a Python program prints within a pod."""
+        return self.kubectl("exec", pod, "--", "python3", "-c", program, *arguments, timeout=timeout)
+
+    def kubectl_command(self, *arguments: str) -> tuple[str, ...]:
+        """Return a kubectl command for the namespace of the release."""
+        return (str(tools.find("kubectl")), "--context", self.cluster.context, "-n", NAMESPACE, *arguments)
+
+
+def _ready(pod: dict[str, Any]) -> bool:
+    conditions = pod["status"].get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
