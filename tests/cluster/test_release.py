@@ -218,6 +218,7 @@ def test_a_rollback_brings_the_values_back_and_breaks_no_stream_off(other: Relea
 
 def test_two_releases_stand_side_by_side(other: Release) -> None:
     """Each under its own name, namespace and host."""
+    other.wait_for_old_pods()
     for host, namespace in ((other.demo.host, other.demo.namespace), (HOST, NAMESPACE)):
         query = f"rows=1&size={len(namespace) + 100}"
         assert other.demo.verify(query, host)[1]["completeness"]["result"] == "PASS"
