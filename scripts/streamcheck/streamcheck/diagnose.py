@@ -1,6 +1,7 @@
 """From the way through a cluster to what is seen at each hop of it: where to ask, from where, and with what."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -107,7 +108,7 @@ def measure_hops(
             edge, plain, secure = path.edge
             number = secure if path.tls else plain
             places.append(("edge", f"{edge}:{number}", task((edge, number), tls=path.tls)))
-        say(f"{', '.join(name for name, _, _ in places)}, by a Job in the namespace {cluster.namespace}")
+        say(f"in the cluster, by a Job in the namespace {cluster.namespace}: first the pod")
         hops += _probe(cluster, wanted, places, say)
         if path.edge is None:
             reason = "no Service was found that has the Ingress' address, or you may not list Services"
@@ -132,18 +133,21 @@ def _probe(
     argument = as_argument([one for _, _, one in places])
     hops: list[Hop] = []
     said: list[str] = []
-    for line in cluster.run_probe(wanted.image or "", ["probe", argument], limit):
-        try:
-            answer = parse_answer(line)
-        except ValueError:
-            said.append(line)
-            continue
-        name, where, _ = places[len(hops)]
-        hop = _hop(name, where, "in the cluster", answer)
-        if hop.reason and name != "edge":
-            hop = Hop(name, where, "in the cluster", reason=f"{hop.reason}; a NetworkPolicy may keep the probe out")
-        hops.append(hop)
-        say(f"measured: {name}")
+    # Closed here whatever happens, as that removes the Job.
+    with closing(cluster.run_probe(wanted.image or "", ["probe", argument], limit)) as lines:
+        for line in lines:
+            try:
+                answer = parse_answer(line)
+            except ValueError:
+                said.append(line)
+                continue
+            name, where, _ = places[len(hops)]
+            hop = _hop(name, where, "in the cluster", answer)
+            if hop.reason and name != "edge":
+                hop = Hop(name, where, "in the cluster", reason=f"{hop.reason}; a NetworkPolicy may keep the probe out")
+            hops.append(hop)
+            if len(hops) < len(places):
+                say(f"in the cluster, by that Job: {places[len(hops)][0]}")
     reason = f"the probe ended early{': ' + said[-1] if said else ''}; it takes an image with this streamcheck"
     return hops + [Hop(name, where, "in the cluster", reason=reason) for name, where, _ in places[len(hops) :]]
 

@@ -128,10 +128,10 @@ def diagnose(hops: Sequence[Hop], ingress: Ingress) -> Diagnosis:
             place = "in the app itself"
         cause = _CAUSES[hop.name](hop, before, failed, ingress)
         return Diagnosis("FAIL", hop, f"it first goes wrong {place}: {failed[0].sentence}. {cause}")
-    if beyond is None or hops[-1].stream is None:
-        missed = next((hop for hop in reversed(hops) if hop.stream is None and hop.name == "edge"), None)
-        reason = f": {missed.reason}" if missed else ""
-        return Diagnosis("INCONCLUSIVE", None, f"the edge could not be measured{reason}")
+    for hop in hops:
+        # That a port-forward does not reach a Service leaves nothing open where the edge beyond it is in order.
+        if hop.stream is None and (hop.name, hop.means) != ("Service", "port-forward"):
+            return Diagnosis("INCONCLUSIVE", None, f"{hop.label} could not be measured: {hop.reason}")
     for hop in seen:
         if results[id(hop)] == "INCONCLUSIVE":
             open_one = next(verdict for verdict in hop.verdicts() if verdict.result == "INCONCLUSIVE")

@@ -3,7 +3,7 @@
 import contextlib
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,10 +70,11 @@ class Cluster:
                 # With a namespace, or the client takes that of the current context, whatever the context asked for.
                 self._api = kr8s.api(context=context, namespace=namespace or "default")
                 self.namespace = namespace or _namespace(self._api.auth)
-        except KeyError as error:
-            raise Wrong(f"the kubeconfig lacks {error}: give --context, if there is more than one") from error
-        except ValueError as error:
-            raise Wrong(f"the kubeconfig cannot be used: {error}") from error
+        except (KeyError, ValueError) as error:
+            raise Wrong(
+                f"the kubeconfig cannot be used ({error}): `kubectl config get-contexts` lists what --context can "
+                "name, and KUBECONFIG names another file"
+            ) from error
 
     def path(self, name: str, path: str) -> Path:
         """Find the way from an Ingress to its pods.
@@ -185,7 +186,7 @@ class Cluster:
             for server in forward.servers:
                 server.close()
 
-    def run_probe(self, image: str, arguments: Sequence[str], limit: float) -> Iterator[str]:
+    def run_probe(self, image: str, arguments: Sequence[str], limit: float) -> Generator[str]:
         """Run streamcheck as a Job, yield what it prints line by line, and remove it, whatever happens.
 
         Args:
@@ -333,5 +334,3 @@ def _in_words() -> Iterator[None]:
         raise Wrong(f"the cluster does not have it: {error}") from error
     except (kr8s.APITimeoutError, httpx.HTTPError, OSError) as error:
         raise Trouble(f"the cluster does not answer: {str(error) or type(error).__name__}") from error
-    except (ValueError, KeyError) as error:
-        raise Wrong(f"the kubeconfig cannot be used: {error}") from error

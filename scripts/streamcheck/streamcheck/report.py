@@ -124,7 +124,7 @@ def diagnosis_as_text(
         table.add_column(heading, no_wrap=True, justify="right")
     table.add_column("absorbed", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    notes = [Text(_fixed(f"{hop.name} is {hop.where}")) for hop in hops if hop.where]
+    notes = [Text(_fixed(f"{hop.name}, {hop.means}: {hop.where}")) for hop in hops if hop.stream]
     for hop in hops:
         cells = [hop.name, hop.means if hop.stream else "not measured"]
         if hop.stream is not None:
@@ -133,7 +133,7 @@ def diagnosis_as_text(
             table.add_row(*map(Text, [*cells, _absorbed(hop)[1]]), Text(result, _COLOURS[result]))
         else:
             table.add_row(*map(Text, cells))
-            notes.append(Text(_fixed(f"{hop.name} was not measured: {hop.reason}")))
+            notes.append(Text(_fixed(f"{hop.name} not measured: {hop.reason}")))
     if any(hop.means == "port-forward" and hop.stream for hop in hops):
         notes.append(Text("absorbed is inconclusive by port-forward: its tunnel buffers"))
     grid = Table.grid(padding=(0, 2, 0, 0))
