@@ -94,7 +94,7 @@ def parse_answer(line: str) -> Answer:
     values = json.loads(line)
     if not isinstance(values, dict) or values.keys() != {"stream", "large", "reason"}:
         raise ValueError("not an answer of a probe")
-    runs = {name: Run.loads(values[name]) for name in ("stream", "large") if values[name] is not None}
+    runs = {name: Run.loads(str(values[name])) for name in ("stream", "large") if values[name] is not None}
     return Answer(**runs, reason=str(values["reason"]))
 
 
