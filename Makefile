@@ -2,7 +2,7 @@
 # (upstream or registries; chosen by itself when empty).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo kind-up image verify logs kind-down clean local test test-unit lint
+.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-unit lint
 
 # Where no image registry can be reached, this builds what would have been pulled. Without it only upstream's images are used.
 export FROM_REGISTRIES := k8s/from-registries/build.py
@@ -17,11 +17,20 @@ help: ## list the targets
 demo: .venv/complete ## bring up everything, and verify a stream through the edge
 	@$(CLUSTER_COMMAND) demo
 
-kind-up: .venv/complete ## bring up a kind cluster with ingress-nginx and the demo's image, for you to install the chart
+kind-up: .venv/complete ## bring up a kind cluster with ingress-nginx and the demo's images, for you to install the chart
 	@$(CLUSTER_COMMAND) up
 
-image: .venv/complete ## build the demo's image and load it into the cluster
+image: .venv/complete ## build the demo's image and streamcheck's and load them into the cluster
 	@$(CLUSTER_COMMAND) image
+
+sbom: .venv/complete ## write which packages the images hold, as CycloneDX, into build/
+	@$(CLUSTER_COMMAND) sbom
+
+package: .venv/complete ## write the chart as an archive into build/
+	@$(CLUSTER_COMMAND) package
+
+push: .venv/complete ## push the images and the chart to a registry: make push REGISTRY=registry.example.com/team
+	@$(CLUSTER_COMMAND) push
 
 verify: .venv/complete ## verify a stream through the edge, or any: make verify URL=…
 	@$(CLUSTER_COMMAND) verify
@@ -39,6 +48,12 @@ clean: .venv/complete ## undo all that was put on this machine, and list it
 local: .venv/complete ## the same stream without a cluster: gunicorn behind nginx on loopback, verified
 	@$(PYTHON) -m local_edge
 
+docs: .venv/complete ## run the console blocks of README.md and docs/, and rewrite their outputs (WHERE=local: without the cluster)
+	@$(PYTHON) -m doc_blocks rewrite
+
+docs-shell: .venv/complete ## a shell with the servers on loopback that docs/how-streaming-works.md asks
+	@$(PYTHON) -m doc_blocks shell
+
 # A cluster of its own, beside the one that you play with, and a kubeconfig of its own: kubectl goes on meaning yours. It
 # stays up for the next run.
 test: export CLUSTER := streaming-test
@@ -53,7 +68,7 @@ test-unit: .venv/complete lint ## the tests that take seconds and need no cluste
 	@$(PYTHON) -m pytest tests/unit
 
 lint: .venv/complete ## ruff and mypy
-	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app scripts/cluster scripts/local_edge scripts/streamcheck/streamcheck $(FROM_REGISTRIES)
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/cluster scripts/doc_blocks scripts/local_edge scripts/streamcheck/streamcheck $(FROM_REGISTRIES)
 
 .venv/complete: requirements/dev.txt scripts/make-venv
 	@scripts/make-venv

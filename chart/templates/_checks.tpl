@@ -3,11 +3,13 @@
 {{- $values := .Values -}}
 {{- $wrong := list -}}
 
-{{- if not (regexMatch `^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*$` $values.image.repository) -}}
-{{- $wrong = append $wrong (printf "image.repository is %q, but must be the name of an image without scheme, tag or digest; the tag goes into image.tag" $values.image.repository) -}}
+{{- range $path, $image := dict "image" $values.image "test.image" $values.test.image -}}
+{{- if not (regexMatch `^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*$` $image.repository) -}}
+{{- $wrong = append $wrong (printf "%s.repository is %q, but must be the name of an image without scheme, tag or digest; the tag goes into %s.tag" $path $image.repository $path) -}}
 {{- end -}}
-{{- if not (regexMatch `^([A-Za-z0-9_][A-Za-z0-9_.-]*)?$` $values.image.tag) -}}
-{{- $wrong = append $wrong (printf "image.tag is %q, but must be a tag alone, such as 1.2.3; the name goes into image.repository" $values.image.tag) -}}
+{{- if not (regexMatch `^([A-Za-z0-9_][A-Za-z0-9_.-]*)?$` $image.tag) -}}
+{{- $wrong = append $wrong (printf "%s.tag is %q, but must be a tag alone, such as 1.2.3; the name goes into %s.repository" $path $image.tag $path) -}}
+{{- end -}}
 {{- end -}}
 
 {{- with $values.streaming.perWorker -}}
@@ -22,6 +24,13 @@
 {{- if or (not (regexMatch (printf `^(\*\.)?%s(\.%s)*$` $name $name) $host)) (regexMatch `^[0-9.]+$` $host) -}}
 {{- $wrong = append $wrong (printf "ingress.host is %q, but must be a host name in lower case, without scheme, port or path, and no address" $host) -}}
 {{- end -}}
+{{- end -}}
+
+{{- if and $values.ingress.tls.secretName (not $host) -}}
+{{- $wrong = append $wrong (printf "ingress.tls.secretName is %q, but there is no ingress.host: a certificate is for a host" $values.ingress.tls.secretName) -}}
+{{- end -}}
+{{- if not (regexMatch (printf `^%s(\.%s)*(:[0-9]+)?$` $name $name) $values.test.edge) -}}
+{{- $wrong = append $wrong (printf "test.edge is %q, but must be a host name in lower case, with a colon and a port or without, and without scheme or path" $values.test.edge) -}}
 {{- end -}}
 
 {{- $answered := not $host -}}

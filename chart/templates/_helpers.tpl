@@ -41,3 +41,20 @@ nginx.ingress.kubernetes.io/proxy-read-timeout: {{ $timeout | quote }}
 # Between two writes to the app: of use to uploads alone, and set so that no other number is in force.
 nginx.ingress.kubernetes.io/proxy-send-timeout: {{ $timeout | quote }}
 {{- end -}}
+
+{{/* Of the pods of `helm test`: another name than the app's pods have, or the Service would send them streams. */}}
+{{- define "streaming.testSelector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* Under which host `helm test` asks: that of the Ingress, else the first that the app answers to; empty if it answers to any. */}}
+{{- define "streaming.testHost" -}}
+{{- $host := first (splitList "," .Values.django.allowedHosts) | trim -}}
+{{- if and .Values.ingress.enabled .Values.ingress.host -}}
+{{- $host = .Values.ingress.host -}}
+{{- end -}}
+{{- if ne $host "*" -}}
+{{- $host | replace "*." "test." | trimPrefix "." -}}
+{{- end -}}
+{{- end -}}

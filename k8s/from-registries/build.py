@@ -8,8 +8,8 @@ a root file system. Prints one JSON object on standard output, for scripts/clust
     edge_images   images to load into the nodes for the edge
     edge_chart    folder of the ingress-nginx chart that belongs to them
     edge_values   values file for that chart
-    app_base      base image of the application's image
-    wheels        folder with the wheels of requirements/app.txt, and pip's own
+    base          base image of the images that the Dockerfile builds
+    wheels        folder with the wheels for them, and pip's own
 
 Images are tagged with a digest of what they are made from: a change builds them anew, and what is there is kept.
 """
@@ -264,9 +264,9 @@ def controller_image(module: Path) -> str:
 
 
 def wheels() -> Path:
-    """Fetch the application's wheels and pip's own, each checked against its pinned hash."""
+    """Fetch the wheels for the Dockerfile's images and pip's own, each checked against its pinned hash."""
     folder = WORK / "wheels"
-    requirements = (ROOT / "requirements" / "app.txt", HERE / "pip.txt")
+    requirements = (ROOT / "requirements" / "app.txt", ROOT / "requirements" / "streamcheck.txt", HERE / "pip.txt")
     marker = folder / ".complete"
     wanted = hashlib.sha256(b"".join(path.read_bytes() for path in requirements)).hexdigest()
     if not (marker.exists() and marker.read_text() == wanted):
@@ -299,7 +299,7 @@ def main() -> None:
         "edge_images": [controller],
         "edge_chart": str(module / "charts" / "ingress-nginx"),
         "edge_values": str(values),
-        "app_base": root_file_system("python", "trixie", APP_PACKAGES),
+        "base": root_file_system("python", "trixie", APP_PACKAGES),
         "wheels": str(wheels()),
     }
     image, _, tag = controller.rpartition(":")

@@ -9,7 +9,7 @@ import time
 
 import click
 
-from cluster import engine, images, kind, release, run, tools
+from cluster import engine, images, kind, publish, release, run, tools
 from cluster.run import CACHE, ROOT, Trouble
 
 
@@ -26,7 +26,7 @@ def main(context: click.Context, cluster: str, port_offset: int) -> None:
 @click.option("--images", "forced", envvar="IMAGES", type=click.Choice(["", "upstream", "registries"]), default="")
 @click.pass_obj
 def up(cluster: kind.Cluster, forced: str) -> None:
-    """Bring up the cluster with the edge, and the demo's image loaded into it."""
+    """Bring up the cluster with the edge, and the demo's images loaded into it."""
     _up(cluster, forced)
     folder = tools.BIN if tools.BIN.exists() else None
     run.say("\nThe cluster is up. Now, as on any cluster:")
@@ -56,15 +56,15 @@ def _up(cluster: kind.Cluster, forced: str) -> None:
 
 
 def _image(cluster: kind.Cluster, source: images.Images) -> None:
-    images.build_app(source)
-    if cluster.load(images.APP):
+    images.build(source)
+    if images.APP in cluster.load(*images.OURS):
         release.restart(cluster)
 
 
 @main.command()
 @click.pass_obj
 def image(cluster: kind.Cluster) -> None:
-    """Build the demo's image and load it into the cluster; what runs the old one is restarted."""
+    """Build the demo's image and streamcheck's and load them into the cluster; what runs an old one is restarted."""
     engine.ensure()
     _require(cluster)
     _image(cluster, images.get(cluster.record()["path"]))
@@ -104,6 +104,32 @@ def logs(cluster: kind.Cluster) -> None:
     """Show what the demo's pods have logged."""
     _require(cluster)
     print(cluster.kubectl("logs", "deploy/streaming", "--all-pods", "--prefix", "--tail=100"))
+
+
+@main.command()
+def sbom() -> None:
+    """Write what the images hold, as CycloneDX."""
+    engine.ensure()
+    for name in images.OURS:
+        run.say(f" ✓ {publish.sbom(name)}")
+
+
+@main.command()
+def package() -> None:
+    """Write the chart as an archive."""
+    run.say(f" ✓ {publish.package()}")
+
+
+@main.command()
+@click.option("--registry", envvar="REGISTRY", default="")
+def push(registry: str) -> None:
+    """Push the images and the chart to an OCI registry."""
+    engine.ensure()
+    publish.push(registry)
+    run.say(
+        f"\n  helm install streaming oci://{registry}/streaming --set image.repository={registry}/streaming-demo "
+        f"--set test.image.repository={registry}/streamcheck"
+    )
 
 
 @main.command()

@@ -16,7 +16,12 @@ from typing import Any
 from cluster import kind, run
 from cluster.run import CACHE, ROOT, Trouble
 
-APP = "streaming-demo:0.1.0"  # as in chart/values.yaml and chart/Chart.yaml
+VERSION = "0.1.0"  # appVersion in chart/Chart.yaml
+# As in chart/values.yaml.
+APP = f"streaming-demo:{VERSION}"
+STREAMCHECK = f"streamcheck:{VERSION}"
+# With their targets in the Dockerfile.
+OURS = {STREAMCHECK: ("--target", "streamcheck"), APP: ()}
 
 # Built for kind v0.33.0; Kubernetes 1.35 is the newest that the last ingress-nginx chart supports.
 _NODE = "kindest/node:v1.35.8@sha256:07b2536e30b803ed61d1677a79df6115f798ce64c80f9e22f6ed45afd09323c0"
@@ -28,26 +33,26 @@ _BUILD_GIB = 20  # what a first build from package registries writes, caches inc
 
 @dataclass(frozen=True)
 class Images:
-    """What the cluster, the edge and the application's image are made of.
+    """What the cluster, the edge and the images of our own are made of.
 
     Attributes:
         path: upstream or registries.
         node_image: image of the nodes.
         edge_chart: the ingress-nginx chart as arguments for helm.
-        app_base: base image of the application's image.
         kind_patch: what the node image needs in the kind configuration.
         edge_images: images to load into the nodes for the edge.
         edge_values: values files for the edge's chart beside k8s/edges/ingress-nginx.yaml.
-        wheels: folder with the application's wheels, where the build has no network.
+        base: base image of our own, the Dockerfile's if empty.
+        wheels: folder with the wheels for them, where their build has no network.
     """
 
     path: str
     node_image: str
     edge_chart: tuple[str, ...]
-    app_base: str
     kind_patch: dict[str, Any] = field(default_factory=dict)
     edge_images: tuple[str, ...] = ()
     edge_values: tuple[str, ...] = ()
+    base: str = ""
     wheels: Path | None = None
 
 
@@ -94,7 +99,7 @@ def get(path: str) -> Images:
     Raises:
         Trouble: the disk is too full, or a build failed.
     """
-    return _from_registries() if path == "registries" else Images("upstream", _NODE, _CHART, "python:3.13-slim")
+    return _from_registries() if path == "registries" else Images("upstream", _NODE, _CHART)
 
 
 def _unreachable() -> str | None:
@@ -126,16 +131,16 @@ def _from_registries() -> Images:
         path="registries",
         node_image=result["node_image"],
         edge_chart=(result["edge_chart"],),
-        app_base=result["app_base"],
         kind_patch=result["kind_patch"],
         edge_images=tuple(result["edge_images"]),
         edge_values=(result["edge_values"],),
+        base=result["base"],
         wheels=Path(result["wheels"]),
     )
 
 
-def build_app(images: Images) -> None:
-    """Build the application's image.
+def build(images: Images) -> None:
+    """Build the application's image and streamcheck's.
 
     Raises:
         Trouble: docker build failed.
@@ -144,14 +149,17 @@ def build_app(images: Images) -> None:
     shutil.rmtree(handed_in, ignore_errors=True)
     if images.wheels:
         shutil.copytree(images.wheels, handed_in)
-    command = ("docker", "build", "--build-arg", f"BASE={images.app_base}", "-t", APP, ".")
+    base = ("--build-arg", f"BASE={images.base}") if images.base else ()
     # Without registries BuildKit can't fetch its frontend; the engine's own builder does as well.
-    run.step(f"Build the image {APP}", *command, env={"DOCKER_BUILDKIT": "0"} if images.wheels else None, log="image")
+    environment = {"DOCKER_BUILDKIT": "0"} if images.wheels else None
+    for name, target in OURS.items():
+        command = ("docker", "build", *base, "--build-arg", f"VERSION={VERSION}", *target, "-t", name, ".")
+        run.step(f"Build the image {name}", *command, env=environment, log=f"image-{name.split(':')[0]}")
 
 
 def remove() -> list[str]:
     """Remove the images that were built or pulled here from the engine; return their names."""
-    wanted = ("streaming-demo", "streaming/", "streaming-build/", "kindest/node", "registry.k8s.io/")
+    wanted = ("streaming-demo:", "streamcheck:", "streaming/", "streaming-build/", "kindest/node", "registry.k8s.io/")
     listed = run.output("docker", "images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").splitlines()
     names = []
     for line in listed:

@@ -43,6 +43,11 @@ class Cluster:
         """The port on 127.0.0.1 at which the edge answers HTTP."""
         return self.host_ports()[0]
 
+    @property
+    def tls_port(self) -> int:
+        """The port on 127.0.0.1 at which the edge answers TLS."""
+        return self.host_ports()[1]
+
     def host_ports(self) -> list[int]:
         """Return all ports on 127.0.0.1 that the cluster takes."""
         mappings = yaml.safe_load(_CONFIG.read_text())["nodes"][0]["extraPortMappings"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.request
 
@@ -59,7 +60,7 @@ def install(cluster: Cluster, release: str = RELEASE, namespace: str = "default"
 
 
 def await_edge(cluster: Cluster, host: str = "") -> None:
-    """Wait until the edge routes to the demo: it takes up a new Ingress some seconds after Helm is done.
+    """Wait until the edge routes to the demo as its Ingress says: it takes that up some seconds after Helm is done.
 
     Args:
         cluster: whose edge.
@@ -68,6 +69,7 @@ def await_edge(cluster: Cluster, host: str = "") -> None:
     Raises:
         Trouble: it does not within 60 s.
     """
+    _await_annotations(cluster, host)
     url = f"http://127.0.0.1:{cluster.http_port}/readyz"
     request = urllib.request.Request(url, headers={"Host": host} if host else {})
     reason: object = None
@@ -79,6 +81,33 @@ def await_edge(cluster: Cluster, host: str = "") -> None:
             reason = error
         time.sleep(1)
     raise Trouble(f"the edge does not route to the demo: {url} still answers {reason}\n{diagnostics(cluster)}")
+
+
+def nginx_conf(cluster: Cluster) -> str:
+    """Return the edge's configuration as the controller has written it."""
+    controller = ("-n", EDGE, "-l", "app.kubernetes.io/component=controller", "--field-selector=status.phase=Running")
+    pod = cluster.kubectl("get", "pods", *controller, "-o", "jsonpath={.items[0].metadata.name}")
+    return cluster.kubectl("exec", "-n", EDGE, pod, "--", "cat", "/etc/nginx/nginx.conf")
+
+
+def _await_annotations(cluster: Cluster, host: str) -> None:
+    """Wait until nginx has what the Ingress for a host asks for: an old one answers for some seconds after a change."""
+    ingresses = json.loads(cluster.kubectl("get", "ingress", "-A", "-o", "json"))["items"]
+    annotations: dict[str, str] = {}
+    for ingress in ingresses:
+        if host in [rule.get("host", "") for rule in ingress["spec"]["rules"]]:
+            annotations |= ingress["metadata"].get("annotations", {})
+    prefix = "nginx.ingress.kubernetes.io/proxy-"
+    asked = {name.removeprefix(prefix): value for name, value in annotations.items() if name.startswith(prefix)}
+    found: dict[str, str] = {}
+    for _ in range(60):
+        part = nginx_conf(cluster).partition(f"## start server {host or '_'}\n")[2].partition("## end server")[0]
+        found = dict(re.findall(r"^\s*proxy_(\w+)\s+(\S+?)s?;", part, re.MULTILINE))
+        if all(found.get(name.replace("-", "_")) == value for name, value in asked.items()):
+            time.sleep(1)  # the file is written before the reload
+            return
+        time.sleep(0.5)
+    raise Trouble(f"the edge has not taken up its Ingress: that asks for {asked}, and nginx.conf has {found}")
 
 
 def _install(cluster: Cluster, release: str, namespace: str, chart: str, *options: str) -> None:

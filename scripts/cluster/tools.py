@@ -27,6 +27,7 @@ _TOOLS = {
     "helm": (("version", "--short"), (3, 18), (4, 0)),
     "kubectl": (("version", "--client"), (1, 34), (1, 37)),
     "kube-score": (("version",), (1, 20), (1, 21)),
+    "crane": (("version",), (0, 20), (1, 0)),
 }
 _GO = (1, 26)
 # On macOS, browsers are not on PATH.
@@ -81,10 +82,10 @@ def go_environment() -> dict[str, str]:
 
 
 def find(name: str) -> str:
-    """Return the path of kind, helm, kubectl or kube-score, built at its pinned version if there is no suitable one.
+    """Return the path of a tool, built at its pinned version if there is no suitable one.
 
     Args:
-        name: kind, helm, kubectl or kube-score.
+        name: kind, helm or kubectl; kube-score or crane, which only tests use.
 
     Raises:
         Trouble: it could not be built.
@@ -125,11 +126,14 @@ def _build(name: str) -> Path:
         "helm": "helm.sh/helm/v3/cmd/helm",
         "kubectl": ".",
         "kube-score": "github.com/zegl/kube-score/cmd/kube-score",
+        "crane": "github.com/google/go-containerregistry/cmd/crane",
     }[name]
     folder = _MODULE
-    if name == "kube-score":
-        folder = _MODULE / name  # it needs older libraries than the others
-        flags = f"-s -w -X main.version={_module_version('github.com/zegl/kube-score', folder)}"
+    if name in ("kube-score", "crane"):
+        folder = _MODULE / name  # these need other libraries than the rest
+        module, _, _ = package.partition("/cmd/")
+        variable = "main.version" if name == "kube-score" else f"{package}/cmd.Version"
+        flags = f"-s -w -X {variable}={_module_version(module, folder)}"
     if name == "helm":
         # What helm's own build sets: its version, and the Kubernetes that it takes for granted without a cluster.
         flags += f" -X helm.sh/helm/v3/internal/version.version={_module_version('helm.sh/helm/v3', _MODULE)}"

@@ -1,4 +1,4 @@
-"""The README's commands, as a user types them after `make kind-up`."""
+"""The pages' commands, as a user types them after `make kind-up`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from cluster import release, tools
 from cluster.kind import Cluster
 from cluster.run import ROOT
+from doc_blocks.environments import run_on_cluster
+from doc_blocks.pages import pages
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,13 @@ def test_demo_can_be_repeated_and_ends_with_the_verdict(cluster: Cluster, edge: 
     done = _make_command("demo")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.rstrip().endswith("verdict: PASS")
+
+
+@pytest.mark.parametrize("page", pages("cluster"), ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_commands_of_a_page_print_what_it_shows(cluster: Cluster, edge: str, page: Path) -> None:
+    """Among them `make demo`, which can be repeated, and `make verify`. Where they don't: `make docs` rewrites it."""
+    text = page.read_text(encoding="utf-8")
+    assert run_on_cluster(text, cluster).splitlines() == text.splitlines()
 
 
 def test_a_stopped_cluster_is_started_again(cluster: Cluster, edge: str) -> None:

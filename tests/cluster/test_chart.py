@@ -56,14 +56,14 @@ def environment(objects: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_defaults_bring_these_objects_and_production_these_more(cluster: Cluster) -> None:
-    always = {"Deployment", "Service", "Ingress", "ServiceAccount", "Secret", "PodDisruptionBudget"}
+    always = {"Deployment", "Service", "Ingress", "ServiceAccount", "Secret", "PodDisruptionBudget", "Pod"}
     assert set(render(cluster)) == always
     assert set(render(cluster, *PROD)) == always | {"HorizontalPodAutoscaler", "NetworkPolicy"}
 
 
 def test_each_object_can_be_told_to_be_of_the_release(cluster: Cluster) -> None:
     for each in render(cluster, *PROD).values():
-        assert each["metadata"]["name"] == "x-streaming"
+        assert each["metadata"]["name"] == ("x-streaming-test" if each["kind"] == "Pod" else "x-streaming")
         assert each["metadata"]["labels"]["app.kubernetes.io/instance"] == "x"
 
 
@@ -82,6 +82,11 @@ def test_the_ingress_leads_to_the_service(cluster: Cluster) -> None:
     assert ingress == {"ingressClassName": "other", "rules": [rule]}
     assert "host" not in render(cluster)["Ingress"]["spec"]["rules"][0]
     assert "Ingress" not in render(cluster, values="ingress: {enabled: false}")
+
+
+def test_the_ingress_has_the_certificate_for_its_host(cluster: Cluster) -> None:
+    ingress = render(cluster, values="ingress: {host: a.test, tls: {secretName: a-tls}}")["Ingress"]["spec"]
+    assert ingress["tls"] == [{"secretName": "a-tls", "hosts": ["a.test"]}]
 
 
 def test_no_token_is_mounted(cluster: Cluster) -> None:
@@ -132,6 +137,51 @@ def test_only_the_edge_and_the_scraper_get_in_and_nothing_but_dns_gets_out(
     assert policy["ingress"] == [{"from": peers[:-1], "ports": [{"protocol": "TCP", "port": 8000}]}]
     dns = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
     assert policy["egress"] == [{"to": peers[-1:], "ports": dns}]
+
+
+def test_without_an_ingress_the_pod_of_helm_test_gets_in_too(cluster: Cluster) -> None:
+    objects = render(cluster, values="{networkPolicy: {enabled: true}, ingress: {enabled: false}}")
+    _, peer = objects["NetworkPolicy"]["spec"]["ingress"][0]["from"]
+    assert peer["podSelector"]["matchLabels"] == objects["Pod"]["metadata"]["labels"]
+
+
+EDGE = "ingress-nginx-controller.ingress-nginx.svc"
+
+
+@pytest.mark.parametrize(
+    ("values", "origin", "address"),
+    [
+        ("{}", f"http://{EDGE}", None),
+        ("{test: {edge: 'edge.a.svc:8080'}, ingress: {host: a.test}}", "http://a.test", "edge.a.svc:8080"),
+        ("ingress: {host: '*.a.test'}", "http://test.a.test", EDGE),
+        ("ingress: {host: a.test, tls: {secretName: a-tls}}", "https://a.test", EDGE),
+        ("django: {allowedHosts: '.a.test,b.test'}", "http://a.test", EDGE),
+        (
+            "{ingress: {enabled: false, host: a.test, tls: {secretName: b}}, service: {port: 81}}",
+            "http://x-streaming:81",
+            None,
+        ),
+        ("{ingress: {enabled: false}, django: {allowedHosts: b.test}}", "http://b.test", "x-streaming:80"),
+    ],
+)
+def test_helm_test_asks_the_edge_or_the_service_under_a_host_that_is_answered(
+    cluster: Cluster, values: str, origin: str, address: str | None
+) -> None:
+    spec = render(cluster, values=values)["Pod"]["spec"]
+    assert {each["name"] for each in spec["containers"]} == {"timing", "backpressure"}
+    for container in spec["containers"]:
+        assert container["args"][1].partition("/measure?")[0] == origin
+        addresses = [each for each in container["args"] if each.startswith("--address=")]
+        assert addresses == ([f"--address={address}"] if address else [])
+        trusts = "--cacert=/tls/tls.crt" in container["args"]
+        assert trusts == origin.startswith("https:") == ("volumes" in spec) == ("volumeMounts" in container)
+
+
+def test_the_pod_of_helm_test_gets_none_of_the_streams(cluster: Cluster) -> None:
+    objects = render(cluster, values="test: {image: {repository: a.test/b, tag: '1.2'}}")
+    selector, labels = objects["Service"]["spec"]["selector"], objects["Pod"]["metadata"]["labels"]
+    assert not selector.items() <= labels.items()
+    assert objects["Pod"]["spec"]["containers"][0]["image"] == "a.test/b:1.2"
 
 
 def test_a_secret_key_is_made_or_taken_from_an_existing_secret(cluster: Cluster) -> None:
@@ -290,6 +340,12 @@ WRONG = [
     ("ingress: {host: 10.0.0.1}", 'ingress.host is "10.0.0.1", but must be a host name'),
     ("ingress: {host: [a.test]}", "at '/ingress/host': got array, want string"),
     ("ingress: {hosts: [a.test]}", "at '/ingress': additional properties 'hosts' not allowed"),
+    ("ingress: {tls: {secretName: a}}", 'ingress.tls.secretName is "a", but there is no ingress.host'),
+    ("ingress: {host: a.test, tls: true}", "at '/ingress/tls': got boolean, want object"),
+    ("ingress: {host: a.test, tls: {secretName: My_Secret}}", "at '/ingress/tls/secretName': 'My_Secret' does not"),
+    ("test: {edge: 'http://edge.test'}", 'test.edge is "http://edge.test", but must be a host name in lower case'),
+    ("test: {image: {tag: 'a:b'}}", 'test.image.tag is "a:b", but must be a tag alone'),
+    ("test: {image: {tag: 1.10}}", "at '/test/image/tag': got number, want string"),
     ("ingress: {enabled: 'yes'}", "at '/ingress/enabled': got string, want boolean"),
     ("ingress: {annotations: {a: 120}}", "at '/ingress/annotations/a': got number, want string"),
     ("ingress: {annotations: {a: off}}", "at '/ingress/annotations/a': got boolean, want string"),
@@ -360,6 +416,8 @@ def test_what_is_right_is_not_refused(cluster: Cluster, values: str) -> None:
         "{replicaCount: 1, ingress: {host: '*.a.test', annotations: {a: b}}, service: {port: 8080}}",
         "autoscaling: {enabled: true}",
         "podDisruptionBudget: {enabled: false}",
+        "ingress: {host: a.test, tls: {secretName: a-tls}}",
+        "{networkPolicy: {enabled: true}, ingress: {enabled: false}}",
         "networkPolicy: {enabled: true, scraperNamespace: monitoring}",
         "django: {existingSecret: mine}",
         "streaming: {buffering: on, readTimeout: 1, maxDuration: 86400, drainSeconds: 86400, perWorker: 3}",

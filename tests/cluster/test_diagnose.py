@@ -7,15 +7,21 @@ import subprocess
 import sys
 from typing import Any
 
+from cluster import images
 from cluster.kind import Cluster
 
-PATH = "/measure?rows=8&delay_ms=500"
+PATH = "/measure?rows=8&delay_ms=250"
 
 
 def _run(cluster: Cluster, demo: Any, ingress: str, *options: str) -> subprocess.CompletedProcess[str]:
     where = ("--context", cluster.context, "--namespace", demo.namespace)
     command = [sys.executable, "-m", "streamcheck", "diagnose", ingress, *where, *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def _jobs(cluster: Cluster, demo: Any) -> str:
+    label = "app.kubernetes.io/name=streamcheck"
+    return cluster.kubectl("get", "jobs", "-n", demo.namespace, "-l", label, "-o", "name")
 
 
 def test_nothing_is_blamed_at_the_good_ingress(cluster: Cluster, demo: Any) -> None:
@@ -47,6 +53,21 @@ def test_the_edge_and_its_annotations_are_blamed_at_the_ingress_that_buffers(clu
     assert edge["absorbed"].endswith("did not stop")
     # Twelve rows, 250 ms apart, that all come at the end.
     assert edge["lag_p99_ms"] > 11 * 250 * 0.9
+
+
+def test_a_probe_in_the_cluster_sees_every_hop_and_leaves_nothing_behind(cluster: Cluster, demo: Any) -> None:
+    probe = ("--in-cluster", "--image", images.STREAMCHECK)
+    done = _run(cluster, demo, "buffered-http10", "--path", PATH, "--json", *probe)
+    assert done.returncode == 1, done
+    found = json.loads(done.stdout)
+    assert [(hop["hop"], hop["means"], hop["verdict"]) for hop in found["hops"]] == [
+        ("pod", "in the cluster", "PASS"),
+        ("Service", "in the cluster", "PASS"),
+        ("edge", "in the cluster", "FAIL"),
+    ]
+    assert found["first"] == 2
+    assert "not yet at the Service" in found["sentence"]
+    assert _jobs(cluster, demo) == ""
 
 
 def test_an_ingress_that_does_not_exist_gets_one_sentence(cluster: Cluster, demo: Any) -> None:

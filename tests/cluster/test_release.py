@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
+import shlex
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,19 +22,12 @@ from cluster.run import ROOT, Trouble
 RELEASE, NAMESPACE, HOST = "other", "streaming-other", "other.test"
 NAME = f"{RELEASE}-streaming"
 LABEL = f"app.kubernetes.io/instance={RELEASE}"
+QUESTIONS = ("framing", "completeness", "timing", "backpressure")
+APP = "app.kubernetes.io/name=streaming"
 
 SHORT = {"streaming.readTimeout": 3, "streaming.maxDuration": 6, "streaming.drainSeconds": 1}
 # A stream that is not chunked on its way to the edge: there buffering can be seen, as it holds rows back.
 HTTP10 = {r"ingress.annotations.nginx\.ingress\.kubernetes\.io/proxy-http-version": "1.0"}
-
-CONTROLLER = ("-n", release.EDGE, "-l", "app.kubernetes.io/component=controller")
-
-
-def nginx_conf(cluster: Cluster) -> str:
-    """Return the edge's configuration as the controller has written it."""
-    running = ("--field-selector=status.phase=Running", "-o", "jsonpath={.items[0].metadata.name}")
-    pod = cluster.kubectl("get", "pods", *CONTROLLER, *running)
-    return cluster.kubectl("exec", "-n", release.EDGE, pod, "--", "cat", "/etc/nginx/nginx.conf")
 
 
 class Release:
@@ -47,20 +42,18 @@ class Release:
         options = [f"--set-json={name}={json.dumps(value)}" for name, value in values.items()]
         release.install(self.cluster, RELEASE, NAMESPACE, f"--set=replicaCount=1,ingress.host={HOST}", *options)
         release.await_edge(self.cluster, HOST)
-        self.await_annotations()
 
-    def await_annotations(self) -> None:
-        """Wait until nginx has been reloaded with what the Ingress asks for."""
-        annotations = self.get("ingress", NAME)["metadata"]["annotations"]
-        asked = {name.partition("/proxy-")[2]: value for name, value in annotations.items() if "/proxy-" in name}
-        for _ in range(30):
-            there = nginx_conf(self.cluster).partition(f"## start server {HOST}")[2].partition("## end server")[0]
-            found = dict(re.findall(r"^\s*proxy_(\w+)\s+(\S+?)s?;", there, re.MULTILINE))
-            if all(found.get(name.replace("-", "_")) == value for name, value in asked.items()):
-                time.sleep(1)  # the file is written before the reload
-                return
-            time.sleep(0.5)
-        raise AssertionError(f"nginx.conf has {found}, but the Ingress asks for {asked}")
+    def helm(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a helm command about the release."""
+        command = release.helm(self.cluster, *arguments, "-n", NAMESPACE)
+        return subprocess.run(command, capture_output=True, text=True, timeout=180, cwd=ROOT)
+
+    def tested(self) -> tuple[int, dict[str, str]]:
+        """Run `helm test`; return its exit status, and streamcheck's results by question."""
+        done = self.helm("test", RELEASE)
+        found = re.findall(r"^(PASS|FAIL|INCONCLUSIVE) +([a-z]+)", done.stderr, re.MULTILINE)
+        assert found, done.stdout + done.stderr
+        return done.returncode, {question: result for result, question in found}
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         return self.cluster.kubectl("-n", NAMESPACE, *arguments, stdin=stdin)
@@ -146,6 +139,12 @@ def test_only_the_folder_for_the_metrics_can_be_written_to(other: Release) -> No
         other.kubectl("exec", name, "--", "python3", "-c", write, "/srv/x")
 
 
+def test_helm_test_fails_on_timing_through_a_bad_edge(other: Release) -> None:
+    status, results = other.tested()
+    assert status == 1
+    assert results["timing"] == "FAIL"
+
+
 def test_buffering_is_what_streaming_buffering_says(other: Release) -> None:
     query = "rows=8&size=64&delay_ms=500"
     assert other.stream(query)[1]["timing"]["result"] == "FAIL"
@@ -155,9 +154,22 @@ def test_buffering_is_what_streaming_buffering_says(other: Release) -> None:
     assert other.names() == before  # an upgrade of the Ingress alone replaces no pod
 
 
+def test_helm_test_fails_on_backpressure_with_buffering_on_alone(other: Release) -> None:
+    other.set(SHORT | {"streaming.buffering": "on"})
+    status, results = other.tested()
+    assert status == 1
+    assert (results["timing"], results["backpressure"]) == ("PASS", "FAIL")
+
+
+def test_helm_test_passes_through_a_good_edge_and_leaves_nothing(other: Release) -> None:
+    other.set(SHORT)
+    status, results = other.tested()
+    assert (status, results) == (0, dict.fromkeys(QUESTIONS, "PASS"))
+    assert other.kubectl("get", "pods", "-l", f"app.kubernetes.io/name=streaming-test,{LABEL}", "-o", "name") == ""
+
+
 def test_a_pause_longer_than_the_read_timeout_is_cut_by_the_edge(other: Release) -> None:
     """The second row would come after 5 s, before the stream's time is up."""
-    other.set(SHORT)
     query = "rows=3&size=64&delay_ms=5000"
     rows, seconds = other.rows(query)
     assert rows == 1
@@ -190,6 +202,30 @@ def test_a_deploy_breaks_off_what_lasts_longer_than_the_drain_and_nothing_else(o
         other.set({"streaming.maxDuration": 60, "streaming.drainSeconds": 11})
     assert 14 <= longer.result()[0] < 45
     assert shorter.result()[0] == 14
+
+
+def test_a_rollback_brings_the_values_back_and_breaks_no_stream_off(other: Release) -> None:
+    key = other.get("secret", NAME)["data"]
+    with ThreadPoolExecutor() as background:
+        stream = background.submit(other.rows, "rows=12&size=64&delay_ms=1000")
+        time.sleep(1)
+        done = other.helm("rollback", RELEASE, "--wait", "--timeout=120s")
+    assert done.returncode == 0, done.stderr
+    assert "--graceful-timeout=12" in other.pods()[0]["spec"]["containers"][0]["args"]  # of a drain of 10 s
+    assert stream.result()[0] == 12
+    assert other.get("secret", NAME)["data"] == key
+
+
+def test_two_releases_stand_side_by_side(other: Release) -> None:
+    """Each under its own name, namespace and host."""
+    for host, namespace in ((other.demo.host, other.demo.namespace), (HOST, NAMESPACE)):
+        query = f"rows=1&size={len(namespace) + 100}"
+        assert other.demo.verify(query, host)[1]["completeness"]["result"] == "PASS"
+        logged = {
+            each: f"?{query} " in other.cluster.kubectl("logs", "-n", each, "-l", APP, "--tail=-1")
+            for each in (other.demo.namespace, NAMESPACE)
+        }
+        assert logged == {each: each == namespace for each in logged}
 
 
 def test_upgrades_keep_the_secret_key_and_the_pods(other: Release) -> None:
@@ -231,6 +267,59 @@ def test_an_upgrade_leaves_the_number_of_pods_to_the_autoscaler(other: Release) 
     assert other.get("hpa", NAME)["spec"]["scaleTargetRef"]["name"] == NAME
 
 
+@pytest.fixture(scope="module")
+def over_tls(other: Release, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.Popen[str]]:
+    """Do what the chart's README says, in the namespace of the release; return its curl command for a path."""
+    folder = tmp_path_factory.mktemp("tls")
+    section = (ROOT / "chart" / "README.md").read_text().partition("## TLS")[2]
+    commands = re.findall(r"^\$ ((?:[^\\\n]|\\\n)+)", section, re.MULTILINE)
+    openssl, kubectl, helm, curl = (
+        shlex.split(
+            command.replace("\\\n", "").replace("build/", f"{folder}/").replace(":8443", f":{other.cluster.tls_port}")
+        )
+        for command in commands
+    )
+    subprocess.run(openssl, check=True, capture_output=True)
+    other.kubectl(*kubectl[1:])
+    release.install(other.cluster, RELEASE, NAMESPACE, "--set=replicaCount=1", *helm[helm.index("--set") :])
+
+    def ask(path: str, *options: str) -> subprocess.Popen[str]:
+        command = [*curl[:-1], curl[-1].partition("/measure")[0] + path, "-sS", *options]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    for _ in range(60):
+        if ask("/readyz", "--fail").wait() == 0:
+            return ask
+        time.sleep(0.5)
+    raise AssertionError(ask("/readyz", "-v").communicate()[0])
+
+
+def test_rows_come_in_time_over_http2(over_tls: Callable[..., subprocess.Popen[str]]) -> None:
+    with over_tls("/measure?rows=5&delay_ms=1000", "--write-out", "HTTP/%{http_version}\n") as curl:
+        assert curl.stdout
+        arrived = [(line.split(), time.time()) for line in curl.stdout]
+    *rows, (version, _) = arrived
+    assert version == ["HTTP/2"]
+    assert [int(number) for (number, _, _), _ in rows] == [1, 2, 3, 4, 5]
+    assert all(at - float(produced) < 1 for (_, produced, _), at in rows)
+
+
+def test_helm_test_passes_over_tls(other: Release, over_tls: Callable[..., subprocess.Popen[str]]) -> None:
+    """With a certificate that no system trusts, for a name that no resolver knows."""
+    assert other.tested() == (0, dict.fromkeys(QUESTIONS, "PASS"))
+
+
+def test_plain_http_is_redirected_for_the_host_with_tls_alone(
+    cluster: Cluster, other: Release, over_tls: Callable[..., subprocess.Popen[str]]
+) -> None:
+    def status(host: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", cluster.http_port, timeout=10)
+        connection.request("GET", "/readyz", headers={"Host": host})
+        return connection.getresponse().status
+
+    assert (status("tls.test"), status(other.demo.host)) == (308, 200)
+
+
 def test_production_values_come_up(other: Release) -> None:
     """With kind's image, and less CPU asked for: the node may have two cores."""
     prod = ("--values", str(ROOT / "chart" / "values-prod.yaml"), "--set=resources.requests.cpu=50m")
@@ -247,7 +336,8 @@ def test_an_uninstall_leaves_nothing_behind(other: Release) -> None:
     subprocess.run(helm, check=True, timeout=120)
     assert other.kubectl("get", kinds, "-l", LABEL, "-o", "name") == ""
     assert other.kubectl("get", kinds, "-o", "name").split() == [
-        "secret/mine",  # the test's own
+        "secret/mine",  # the tests' own
+        "secret/streaming-tls",
         "serviceaccount/default",
         "configmap/kube-root-ca.crt",
     ]
@@ -267,8 +357,9 @@ def test_who_may_write_into_one_namespace_alone_can_install(other: Release, tmp_
 
 def test_the_edge_lets_streams_go_on_for_as_long_as_its_values_say(cluster: Cluster) -> None:
     controller = yaml.safe_load((ROOT / "k8s/edges/ingress-nginx.yaml").read_text())["controller"]
-    shutdown = re.findall(r"^worker_shutdown_timeout\s+(\S+?)\s*;", nginx_conf(cluster), re.MULTILINE)
+    shutdown = re.findall(r"^worker_shutdown_timeout\s+(\S+?)\s*;", release.nginx_conf(cluster), re.MULTILINE)
     assert shutdown == [controller["config"]["worker-shutdown-timeout"]]
-    pods = json.loads(cluster.kubectl("get", "pods", *CONTROLLER, "-o", "json"))["items"]
+    label = "app.kubernetes.io/component=controller"
+    pods = json.loads(cluster.kubectl("get", "pods", "-n", release.EDGE, "-l", label, "-o", "json"))["items"]
     graces = {pod["spec"]["terminationGracePeriodSeconds"] for pod in pods}
     assert graces == {controller["terminationGracePeriodSeconds"]}

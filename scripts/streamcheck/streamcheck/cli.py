@@ -113,7 +113,7 @@ def cli() -> None:
 @click.option(
     "--address",
     callback=_address,
-    metavar="IP[:PORT]",
+    metavar="HOST[:PORT]",
     help="Connect there; Host, SNI and certificate are still the URL's.",
 )
 @click.option(

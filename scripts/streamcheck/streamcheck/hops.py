@@ -1,7 +1,8 @@
 """The hops of a stream on its way through a cluster, and which of them is the first where it goes wrong. Pure.
 
-The settings are those of ingress-nginx, https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/annotations/,
-and their values where an Ingress sets none, .../nginx-configuration/configmap/.
+The settings are those of ingress-nginx, and their values where an Ingress sets none:
+https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/annotations/
+https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/configmap/
 """
 
 from collections.abc import Sequence
@@ -192,7 +193,7 @@ def _edge(hop: Hop, before: Hop | None, failed: Sequence[Verdict], ingress: Ingr
                 "pause, or have the app send heartbeats"
             )
     if "timing" in questions:
-        return _late(before, ingress)
+        return _late(hop, before, ingress)
     if cut and ingress.setting("proxy-http-version") == "1.0":
         return (
             f"The Ingress {ingress.name} says proxy-http-version 1.0, with which a response of the app that breaks off "
@@ -204,7 +205,7 @@ def _edge(hop: Hop, before: Hop | None, failed: Sequence[Verdict], ingress: Ingr
     )
 
 
-def _late(before: Hop | None, ingress: Ingress) -> str:
+def _late(hop: Hop, before: Hop | None, ingress: Ingress) -> str:
     buffering = ingress.setting("proxy-buffering") == "on"
     upstream = before.observation.framing if before and before.observation else None
     remedy = f'set {_PREFIX}proxy-buffering: "off", or have the app send X-Accel-Buffering: no'
@@ -217,6 +218,12 @@ def _late(before: Hop | None, ingress: Ingress) -> str:
         return (
             f"The Ingress {ingress.name} says proxy-buffering on, and the app's body is not chunked ({upstream}), so "
             f"nginx waits for a full buffer; {remedy}"
+        )
+    seen = hop.observation
+    if buffering and seen is not None and seen.url.startswith("https:") and seen.http_version == "1.1":
+        return (
+            f"The Ingress {ingress.name} says proxy-buffering on, and over TLS with HTTP/1.1 nginx then waits for a "
+            f"full TLS buffer; {remedy}"
         )
     if buffering:
         return (

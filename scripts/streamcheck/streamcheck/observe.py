@@ -59,7 +59,7 @@ def observe(
         max_bytes: limit for the body, encoded or not.
         protocol: what to speak; HTTP/2 takes an https URL.
         cacert: file with the certificates of the authorities to trust, instead of the system's.
-        address: IP address to connect to instead of the URL's host, and port, if not the URL's.
+        address: IP address or host name to connect to instead of the URL's host, and port, if not the URL's.
         stall: seconds not to read for, as soon as the body has begun; the timeout goes on meanwhile.
         on_read: called after every read, which is time-stamped by then; the next read waits until it returns.
 
@@ -335,7 +335,7 @@ def parse_target(url: str) -> Target:
 
 
 def parse_address(text: str) -> tuple[str, int | None]:
-    """Take an IP address, and the port that may follow it after a colon, apart.
+    """Take an IP address or a host name, and the port that may follow it after a colon, apart.
 
     Raises:
         ValueError: it is no such thing; the message says why.
@@ -347,7 +347,11 @@ def parse_address(text: str) -> tuple[str, int | None]:
     try:
         ip_address(host)
     except ValueError:
-        raise ValueError(f"{text!r} is not an IP address, with or without a colon and a port") from None
+        # A name does not end in a label of digits alone, or 1.2.3 would be one.
+        if not re.fullmatch(r"([A-Za-z0-9-]+\.)*(?=[0-9-]*[A-Za-z])[A-Za-z0-9-]+", host):
+            raise ValueError(
+                f"{text!r} is not an IP address or a host name, with or without a colon and a port"
+            ) from None
     if port is not None and port >= 1 << 16:
         raise ValueError(f"{port} is not a port")
     return host, port

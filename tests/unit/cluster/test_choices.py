@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
-from cluster import engine, images, run, tools
+from cluster import engine, images, publish, run, tools
 from cluster.run import ROOT, Trouble
 
 
@@ -83,10 +84,42 @@ def test_upstreams_images_are_pinned() -> None:
     assert "4.15.1" in images._CHART
 
 
-def test_the_image_that_is_built_is_the_one_that_the_chart_runs() -> None:
+def test_the_images_that_are_built_are_those_that_the_chart_runs() -> None:
     values = yaml.safe_load((ROOT / "chart" / "values.yaml").read_text())
     chart = yaml.safe_load((ROOT / "chart" / "Chart.yaml").read_text())
-    assert f"{values['image']['repository']}:{values['image']['tag'] or chart['appVersion']}" == images.APP
+    for image, built in ((values["image"], images.APP), (values["test"]["image"], images.STREAMCHECK)):
+        assert f"{image['repository']}:{image['tag'] or chart['appVersion']}" == built
+
+
+def test_the_base_image_is_pinned() -> None:
+    base = re.findall("^ARG BASE=(.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert len(base) == 1
+    assert re.fullmatch(r"python:3\.13-slim@sha256:[0-9a-f]{64}", base[0])
+
+
+def locked(name: str) -> dict[str, str]:
+    """Return the versions of a requirements file by package."""
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements" / f"{name}.txt").read_text(), re.MULTILINE))
+
+
+def test_the_images_hold_the_versions_that_are_tested_here_and_all_that_streamcheck_needs() -> None:
+    image = locked("streamcheck")
+    assert (image | locked("app")).items() <= locked("dev").items()
+    project = tomllib.loads((ROOT / "scripts" / "streamcheck" / "pyproject.toml").read_text())["project"]
+    assert {re.split("[^a-z0-9-]", each)[0] for each in project["dependencies"]} <= image.keys()
+
+
+@pytest.mark.parametrize(
+    ("registry", "plain"),
+    [
+        ("127.0.0.1:5000", True),
+        ("localhost:5000/team", True),
+        ("registry.test:5000", False),
+        ("127.0.0.1.test", False),
+    ],
+)
+def test_only_a_registry_on_this_machine_is_spoken_to_without_tls(registry: str, plain: bool) -> None:
+    assert publish._is_loopback(registry) is plain
 
 
 def test_every_target_of_the_makefile_is_listed_by_help() -> None:

@@ -97,6 +97,16 @@ def test_buffering_alone_is_not_all_that_a_chunked_body_is_delayed_by():
     assert "alone delays no chunked body" in found.sentence
 
 
+def test_buffering_alone_is_blamed_over_tls_with_http_1_1_and_not_over_http_2():
+    about = ingress(proxy_buffering="on")
+    over_tls = replace(AT_THE_END, url="https://demo.test/")
+    assert "full TLS buffer" in blame(GOOD, GOOD, over_tls, about).sentence
+    assert (
+        "full TLS buffer"
+        not in blame(GOOD, GOOD, replace(over_tls, http_version="2", protocol="HTTP/2"), about).sentence
+    )
+
+
 def test_an_edge_without_such_annotations_is_not_said_to_have_them():
     found = blame(GOOD, GOOD, AT_THE_END)
     assert found.first and found.first.name == "edge"

@@ -250,6 +250,8 @@ def test_a_host_that_does_not_resolve_can_be_asked_at_an_address(six, secured, c
         ("::1", ("::1", None)),
         ("[::1]", ("::1", None)),
         ("[::1]:8443", ("::1", 8443)),
+        ("localhost", ("localhost", None)),
+        ("edge.namespace.svc:8443", ("edge.namespace.svc", 8443)),
     ],
 )
 def test_addresses(text, expected):
@@ -257,10 +259,10 @@ def test_addresses(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "localhost", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:99999", ":80", "[::1", "1.2.3"]
+    "text", ["", "a_b", "a..b", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:99999", ":80", "[::1", "1.2.3"]
 )
 def test_what_is_no_address_is_refused(text):
-    with pytest.raises(ValueError, match=r"is not an IP address|is not a port"):
+    with pytest.raises(ValueError, match=r"is not an IP address or a host name|is not a port"):
         parse_address(text)
 
 

@@ -1,0 +1,152 @@
+"""How pages are read, compared and rewritten; and what must be so of the pages that are here."""
+
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+from doc_blocks.pages import (
+    ROOT,
+    BadPage,
+    blocks,
+    broken_links,
+    headings,
+    links,
+    matches,
+    names,
+    pages,
+    rewritten,
+    shown,
+)
+
+FENCE = "```"
+PAGES = [*pages(), *sorted((ROOT / "scripts").glob("*/README.md")), *sorted((ROOT / "chart").glob("*.md"))]
+
+
+def page(mark: str, *lines: str) -> str:
+    return "\n".join(["# A page", "", mark, f"{FENCE}console", *lines, FENCE, "", "The end.", ""])
+
+
+def test_a_block_is_read_with_its_commands_and_their_outputs() -> None:
+    (block,) = blocks(page("<!-- run: local -->", "$ one \\", "    --more", "a", "", "$ two", "$ three # why", "b"))
+    assert (block.where, block.first) == ("local", "")
+    assert [(command.text, command.output) for command in block.commands] == [
+        ("one \\\n    --more", ("a", "")),
+        ("two", ()),
+        ("three # why", ("b",)),
+    ]
+
+
+def test_a_mark_names_what_is_not_in_the_block() -> None:
+    (block,) = blocks(page("<!-- run: cluster, first: helm uninstall x --wait -->", "$ one"))
+    assert (block.where, block.first) == ("cluster", "helm uninstall x --wait")
+    (block,) = blocks(page("<!-- run: cluster, printed by: make demo -->", "a", "b"))
+    assert [(command.text, command.output) for command in block.commands] == [("make demo", ("a", "b"))]
+
+
+def test_a_block_that_is_not_run_says_why() -> None:
+    assert blocks(page("<!-- not run: it removes the cluster -->", "$ make kind-down")) == []
+
+
+@pytest.mark.parametrize("mark", ["", "<!-- run -->", "<!-- run: there -->", "<!-- not run: -->", "<!-- a word -->"])
+def test_a_block_without_a_mark_that_can_be_read_is_refused_with_its_line(mark: str) -> None:
+    with pytest.raises(BadPage, match="line 4: a console block needs a mark above it"):
+        blocks(page(mark, "$ one"))
+
+
+def test_an_output_without_its_command_is_refused() -> None:
+    with pytest.raises(BadPage, match="line 5: a console block begins with a command"):
+        blocks(page("<!-- run: local -->", "an output"))
+
+
+@pytest.mark.parametrize(
+    ("written", "printed"),
+    [
+        ("TTFB 4.7 ms, 2759 ms in all", "TTFB 13 ms, 2.9 s in all"),
+        ("date: Mon, 23 Nov 2026 14:49:44 GMT", "date: Tue, 01 Dec 2026 00:00:00 GMT"),
+        ("X-Request-ID: " + "0a" * 16, "X-Request-ID: " + "1b" * 16),
+        ("> Host: 127.0.0.1:8080", "> Host: 127.0.0.1:18080"),
+        ("00000001 1795445384.287920533 BCD", "00000001 1795445999.000000001 BCD"),
+        ("arrived   |     |   |", "arrived   |   |     |"),
+        ("curl: (18) transfer closed", "curl: (18) end of response"),
+        ("F\n...\n0", "F\nrow\n\nF\nrow\n\n0"),
+        ("...", "anything"),
+        ("PASS  timing  largest lag\n                            25 ms", "PASS  timing  largest lag 1.2 ms"),
+    ],
+)
+def test_times_ids_ports_and_dates_may_differ(written: str, printed: str) -> None:
+    assert matches(tuple(written.split("\n")), printed.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("written", "printed"),
+    [
+        ("PASS  timing", "FAIL  timing"),
+        ("chunked, 12 chunks", "chunked, 11 chunks"),
+        ("arrived   |     |   |", "arrived   |     |"),
+        ("Content-Length: 18", "Content-Length: 15"),
+        ("exit status 18", "exit status 0"),
+        ("curl: (18) transfer closed", "curl: (92) transfer closed"),
+        ("sha256=" + "0a" * 32, "sha256=" + "1b" * 32),
+        ("one", "one\ntwo"),
+        ("one\ntwo", "one"),
+        ("F\n...\n0", "F\nrow\n10"),
+        ("F\n...\nF", "F"),
+    ],
+)
+def test_all_else_must_be_the_same(written: str, printed: str) -> None:
+    assert not matches(tuple(written.split("\n")), printed.split("\n"))
+
+
+def test_what_has_changed_is_rewritten_and_nothing_else() -> None:
+    text = page("<!-- run: local -->", "$ one", "took 5 ms", "$ two", "old", "...", "end", "$ three")
+    one, two, three = blocks(text)[0].commands
+    outputs = {one: ["took 9 ms"], two: ["new", "a", "b", "END"], three: ["not shown"]}
+    assert rewritten(text, outputs) == text.replace("old\n...\nend", "new\n...\nEND")
+    assert rewritten(rewritten(text, outputs), {}) == rewritten(text, outputs)
+
+
+def test_an_output_is_shown_without_carriage_returns_and_curls_talk_about_the_connection() -> None:
+    printed = "*   Trying\n> GET /\r\n{ [15 bytes data]\nF\r\nrow\r\n\r\n* a row of dots\n"
+    assert shown(printed, "curl -v URL") == ["> GET /", "F", "row", ""]
+    assert "* a row of dots" in shown(printed, "cat file")
+
+
+def test_anchors_are_those_of_github() -> None:
+    text = "# What `nginx` does, and why\n\n## A: b-c_d\n\n## A: b-c_d\n"
+    assert headings(text) == {"what-nginx-does-and-why", "a-b-c_d", "a-b-c_d-1"}
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+    wrong = ROOT / "docs" / "none.md"
+    assert links("[a](b.md#c) ![d](e.png) <https://x.org>") == ["b.md#c", "e.png", "https://x.org"]
+    text = "[a](django.md) [b](django.md#one-image-three-ways-to-serve) [c](django.md#nowhere) [d](nowhere.md) [e](#f)"
+    wrong.write_text(text)
+    try:
+        assert broken_links(wrong) == ["django.md#nowhere", "nowhere.md", "#f"]
+    finally:
+        wrong.unlink()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_within_the_repository_leads_somewhere(path: Path) -> None:
+    assert broken_links(path) == []
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_console_block_has_a_mark(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    marked = len(re.findall("^<!-- (?:not )?run: ", text, re.MULTILINE))
+    assert marked == len(re.findall(f"^{FENCE}console$", text, re.MULTILINE))
+    blocks(text)
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_page_names_in_the_code_exists(path: Path) -> None:
+    """A test by its name; a class, function or method of Django or gunicorn by its path."""
+    tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
+    for name in names(path.read_text(encoding="utf-8")):
+        if name.startswith("test_"):
+            assert re.search(rf"def {name}\(", tests), f"there is no {name}"
+        else:
+            pkgutil.resolve_name(name)
