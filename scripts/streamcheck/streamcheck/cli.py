@@ -335,17 +335,13 @@ def diagnose(
             f"diagnose takes a Kubernetes client, and {error}: pip install 'streamcheck[kubernetes]'"
         ) from error
 
-    def say(step: str) -> None:
-        if not json_wanted:
-            click.echo(f"measuring {step}", err=True)
-
     progress = Progress(wanted=not json_wanted)
     try:
         wanted = Wanted(path, large, url, timeout, image)
         cluster = Cluster(kube_context, namespace)
         way = cluster.path(ingress, path)
         with progress:
-            hops = measure_hops(cluster, way, wanted, say, progress.on_read)
+            hops = measure_hops(cluster, way, wanted, lambda step: progress.say(f"measuring {step}"), progress.on_read)
     except (ValueError, Wrong) as error:
         raise click.UsageError(str(error)) from error
     except Trouble as error:
