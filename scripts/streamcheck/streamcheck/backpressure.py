@@ -83,29 +83,29 @@ def judge_backpressure(observation: Observation, expect: Outcome | None = None) 
                 "backpressure",
                 expect,
                 f"backpressure reaches the app: it stopped {secs(last - stall.began)} into a stall of {secs(length)}, "
-                f"{_mib(held)} ahead of the client, which buffers on the way had taken in, and went on with the client",
+                f"{mib(held)} ahead of the client, which buffers on the way had taken in, and went on with the client",
                 numbers,
             )
         if held < SOCKET_BUFFERS:
             return unknown(
-                f"the app produced {_mib(during)} during a stall of {secs(length)}, which may all be in socket buffers "
-                f"({_mib(SOCKET_BUFFERS)} at most)"
+                f"the app produced {mib(during)} during a stall of {secs(length)}, which may all be in socket buffers "
+                f"({mib(SOCKET_BUFFERS)} at most)"
             )
         end = "and did not stop"
     elif observation.ended not in ("terminated", "closed") or observation.row_count > len(observation.rows):
         return unknown("what the app produced at the end of the stall was not read")
     elif held < SOCKET_BUFFERS:
         return unknown(
-            f"all of the stream was produced before the stall of {secs(length)} was over, and the {_mib(held)} that "
-            f"the client had not read may all be in socket buffers ({_mib(SOCKET_BUFFERS)} at most)"
+            f"all of the stream was produced before the stall of {secs(length)} was over, and the {mib(held)} that "
+            f"the client had not read may all be in socket buffers ({mib(SOCKET_BUFFERS)} at most)"
         )
     else:
         end = "and came to its end"
     return _outcome(
         "absorb",
         expect,
-        f"a hop absorbs the stream: the app went on through a stall of {secs(length)} {end}, {_mib(held)} ahead of the "
-        f"client, more than the {_mib(SOCKET_BUFFERS)} that socket buffers may hold",
+        f"a hop absorbs the stream: the app went on through a stall of {secs(length)} {end}, {mib(held)} ahead of the "
+        f"client, more than the {mib(SOCKET_BUFFERS)} that socket buffers may hold",
         numbers,
     )
 
@@ -117,5 +117,6 @@ def _outcome(outcome: Outcome, expect: Outcome | None, sentence: str, numbers: d
     return Verdict("backpressure", "PASS", sentence, numbers)
 
 
-def _mib(size: int) -> str:
+def mib(size: int) -> str:
+    """Format bytes for a sentence: MiB with one decimal, or KiB."""
     return f"{size / (1 << 20):.1f} MiB" if size >= 1 << 20 else f"{size / 1024:.0f} KiB"

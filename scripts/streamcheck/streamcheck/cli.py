@@ -1,4 +1,4 @@
-"""The command: `streamcheck verify URL` and `streamcheck judge FILE`."""
+"""The command: `streamcheck verify URL`, `streamcheck diagnose INGRESS` and `streamcheck judge FILE`."""
 
 import errno
 import os
@@ -13,12 +13,15 @@ from rich.console import Console
 
 from streamcheck.ask import DEFAULT_SHORT, DEFAULT_STALL, DEFAULT_STREAMS, Asking, ask
 from streamcheck.backpressure import Outcome
+from streamcheck.diagnose import DEFAULT_LARGE, DEFAULT_PATH, Wanted, measure_hops
+from streamcheck.hops import diagnose as diagnose_hops
 from streamcheck.judge import overall
 from streamcheck.observe import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, NothingObserved, parse_address
 from streamcheck.page import as_html
+from streamcheck.probe import answers
 from streamcheck.progress import Progress
 from streamcheck.promise import is_sha256
-from streamcheck.report import as_json, as_text
+from streamcheck.report import as_json, as_text, diagnosis_as_json, diagnosis_as_text
 from streamcheck.run import DEFAULT_QUESTIONS, QUESTIONS, Question, Run
 
 _STATUS = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2}
@@ -266,6 +269,106 @@ def judge(file: Path, json_wanted: bool, html: Path | None) -> int:
     except ValueError as error:
         raise click.UsageError(f"{file}: {error}") from error
     return _report(run, json_wanted, html)
+
+
+@cli.command(epilog=_EXIT_STATUS)
+@click.argument("ingress")
+@click.option("--namespace", metavar="NAME", help="Of the Ingress.  [default: that of the context]")
+@click.option("--context", "kube_context", metavar="NAME", help="Of the kubeconfig.  [default: its current one]")
+@click.option("--path", default=DEFAULT_PATH, metavar="PATH", show_default=True, help="Of the stream, with its query.")
+@click.option(
+    "--large",
+    metavar="PATH",
+    help="Of a stream for bytes absorbed: at least 48 MiB without pauses. With --path alone, that is not asked.  "
+    f"[default: {DEFAULT_LARGE}]",
+)
+@click.option(
+    "--url",
+    metavar="URL",
+    help="Of the edge, scheme, host and port, as it is reached from here; on kind http://127.0.0.1:8080.  "
+    "[default: from the Ingress' status]",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=3, min_open=True, max=1e4),
+    default=DEFAULT_TIMEOUT,
+    metavar="SECONDS",
+    show_default=True,
+    help="Stop each request after this time in all.",
+)
+@click.option(
+    "--in-cluster",
+    is_flag=True,
+    help="Measure pod, Service and edge by a Job beside the Ingress, which is removed afterwards. Takes --image.",
+)
+@click.option("--image", metavar="IMAGE", help="For --in-cluster: with this streamcheck, as the cluster can have it.")
+@click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object instead of text.")
+@click.pass_context
+def diagnose(
+    context: click.Context,
+    ingress: str,
+    namespace: str | None,
+    kube_context: str | None,
+    path: str,
+    large: str | None,
+    url: str | None,
+    timeout: float,
+    in_cluster: bool,
+    image: str | None,
+    json_wanted: bool,
+) -> int:
+    """Find the hop of INGRESS, by its name, that holds a stream back: pod, Service or edge.
+
+    By your kubeconfig, and without --in-cluster it changes nothing: the pod is measured by port-forward, the edge from
+    here. It takes streamcheck[kubernetes].
+    """
+    if in_cluster != (image is not None):
+        raise click.UsageError(
+            "--in-cluster takes --image, one with streamcheck, such as streamcheck:0.1.0; and neither alone"
+        )
+    if large is None and context.get_parameter_source("path") is ParameterSource.DEFAULT:
+        large = DEFAULT_LARGE
+    try:
+        from streamcheck.kubernetes import Cluster, Trouble, Wrong
+    except ImportError as error:
+        raise click.UsageError(
+            f"diagnose takes a Kubernetes client, and {error}: pip install 'streamcheck[kubernetes]'"
+        ) from error
+
+    progress = Progress(wanted=not json_wanted)
+    try:
+        wanted = Wanted(path, large, url, timeout, image)
+        cluster = Cluster(kube_context, namespace)
+        way = cluster.path(ingress, path)
+        with progress:
+            hops = measure_hops(cluster, way, wanted, lambda step: progress.say(f"measuring {step}"), progress.on_read)
+    except (ValueError, Wrong) as error:
+        raise click.UsageError(str(error)) from error
+    except Trouble as error:
+        raise NothingObserved(str(error)) from error
+    diagnosis = diagnose_hops(hops, way.facts)
+    title = f"Ingress {way.facts.name}, host {way.host or 'any'}, path {path}"
+    if json_wanted:
+        _print(diagnosis_as_json(title, hops, diagnosis))
+    elif sys.stdout.isatty():
+        terminal = Console()
+        colour = terminal.color_system is not None and not terminal.no_color
+        _print(diagnosis_as_text(title, hops, diagnosis, width=terminal.width, colour=colour))
+    else:
+        _print(diagnosis_as_text(title, hops, diagnosis))
+    return _STATUS[diagnosis.result]
+
+
+@cli.command(hidden=True)
+@click.argument("tasks")
+def probe(tasks: str) -> int:
+    """Do what `streamcheck diagnose --in-cluster` asks of its Job."""
+    try:
+        for line in answers(tasks):
+            click.echo(line)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return 0
 
 
 def main(args: Sequence[str] | None = None) -> int:

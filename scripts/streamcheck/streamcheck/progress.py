@@ -1,4 +1,4 @@
-"""What is seen while a stream is waited for: one line on standard error, only on a terminal, gone when done."""
+"""What is seen while a stream is waited for, on standard error: steps, and on a terminal a line that goes when done."""
 
 import sys
 import time
@@ -26,6 +26,7 @@ class Progress:
         Args:
             wanted: False shows nothing at all, nor does a standard error that is not a terminal.
         """
+        self._wanted = wanted
         self._shown = wanted and sys.stderr.isatty()
         self._started = self._last = time.monotonic()
         self._recorder: Recorder | None = None
@@ -37,6 +38,13 @@ class Progress:
             redirect_stdout=False,
             redirect_stderr=False,
         )
+
+    def say(self, step: str) -> None:
+        """Say in a line that stays what is waited for from now on, and count anew; on no terminal too."""
+        self._started = self._last = time.monotonic()
+        self._recorder = None
+        if self._wanted:
+            self._live.console.print(step, markup=False, soft_wrap=True)
 
     def on_read(self, recorder: Recorder) -> None:
         """Take that something was read; for `observe`."""

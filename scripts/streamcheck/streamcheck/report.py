@@ -10,10 +10,12 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from streamcheck.backpressure import mib
+from streamcheck.hops import Diagnosis, Hop
 from streamcheck.judge import overall
 from streamcheck.observation import Observation
 from streamcheck.timeline import Streams, Timeline, came_back, printable, timeline
-from streamcheck.verdict import Verdict, ms, to_ms
+from streamcheck.verdict import Number, Verdict, ms, to_ms
 
 # Where the output is not a terminal: fixed, so that logs can be compared.
 PLAIN_WIDTH = 100
@@ -48,6 +50,10 @@ def as_text(streams: Streams, verdicts: Sequence[Verdict], *, width: int = PLAIN
         table.add_row(Text(verdict.result, _COLOURS[verdict.result]), verdict.question, Text(_fixed(verdict.sentence)))
     result = overall(verdicts)
     parts += [table, Text(), Text.assemble("verdict: ", (result, _COLOURS[result]))]
+    return _printed(parts, width, colour)
+
+
+def _printed(parts: Sequence[Text | Table], width: int, colour: bool) -> str:
     file = io.StringIO()
     console = Console(
         file=file,
@@ -96,6 +102,101 @@ def as_json(observation: Observation, verdicts: Sequence[Verdict]) -> str:
         },
         indent=2,
     )
+
+
+def diagnosis_as_text(
+    title: str, hops: Sequence[Hop], diagnosis: Diagnosis, *, width: int = PLAIN_WIDTH, colour: bool = False
+) -> str:
+    """Write a line for each hop, why some were not measured, and what it comes to.
+
+    Args:
+        title: what was asked for.
+        hops: in the order in which a stream passes them.
+        diagnosis: of them.
+        width: of the terminal, in columns.
+        colour: add escape codes for colours.
+    """
+    width = min(max(width, _MIN_WIDTH), _MAX_WIDTH)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
+    for heading in ("hop", "measured"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("TTFB", "lag p50", "lag p99"):
+        table.add_column(heading, no_wrap=True, justify="right")
+    table.add_column("absorbed", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    notes = [Text(_fixed(f"{hop.name}, {hop.means}: {hop.where}")) for hop in hops if hop.stream]
+    for hop in hops:
+        cells = [hop.name, hop.means if hop.stream else "not measured"]
+        if hop.stream is not None:
+            cells += ["-" if time is None else ms(time / 1000) for time in _times(hop)]
+            result = overall(hop.verdicts())
+            table.add_row(*map(Text, [*cells, _absorbed(hop)[1]]), Text(result, _COLOURS[result]))
+        else:
+            table.add_row(*map(Text, cells))
+            notes.append(Text(_fixed(f"{hop.name} not measured: {hop.reason}")))
+    if any(hop.means == "port-forward" and hop.stream for hop in hops):
+        notes.append(Text("absorbed is inconclusive by port-forward: its tunnel buffers"))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(diagnosis.result, _COLOURS[diagnosis.result]), Text(_fixed(diagnosis.sentence)))
+    return _printed([Text(printable(title)), Text(), table, Text(), *notes, Text(), grid], width, colour)
+
+
+def diagnosis_as_json(title: str, hops: Sequence[Hop], diagnosis: Diagnosis) -> str:
+    """Write one JSON object: what it comes to, and each hop with its verdicts and numbers."""
+    found = []
+    for hop in hops:
+        ttfb, p50, p99 = _times(hop)
+        held, absorbed = _absorbed(hop)
+        verdicts = [*hop.verdicts(), *(hop.large.verdicts() if hop.large else [])]
+        found.append(
+            {
+                "hop": hop.name,
+                "where": hop.where,
+                "means": hop.means,
+                "verdict": overall(hop.verdicts()) if hop.stream else None,
+                "reason": hop.reason,
+                "ttfb_ms": ttfb,
+                "lag_p50_ms": p50,
+                "lag_p99_ms": p99,
+                "absorbed": absorbed,
+                "absorbed_bytes": held,
+                "verdicts": [vars(verdict) for verdict in verdicts],
+            }
+        )
+    first = next((index for index, hop in enumerate(hops) if hop is diagnosis.first), None)
+    values = {
+        "asked": title,
+        "verdict": diagnosis.result,
+        "sentence": diagnosis.sentence,
+        "first": first,
+        "hops": found,
+    }
+    return json.dumps(values, indent=2)
+
+
+def _times(hop: Hop) -> list[float | None]:
+    """Return TTFB and the lags at 50 and 99 percent, in milliseconds, as far as there are any."""
+    numbers = next((verdict.numbers for verdict in hop.verdicts() if verdict.question == "timing"), {})
+    ttfb = hop.observation.ttfb if hop.observation else None
+    lags = [numbers.get(name) for name in ("lag_median_ms", "lag_p99_ms")]
+    return [None if ttfb is None else to_ms(ttfb), *(lag if isinstance(lag, float) else None for lag in lags)]
+
+
+def _absorbed(hop: Hop) -> tuple[Number, str]:
+    """Return how many bytes were taken in while the client stalled, where that can be told, and the same in words."""
+    if hop.stream is None:
+        return None, "-"
+    if hop.means == "port-forward":
+        return None, "inconclusive"
+    if hop.large is None:
+        return None, "not asked"
+    (verdict,) = hop.large.verdicts()
+    held = verdict.numbers.get("bytes_held")
+    if verdict.result != "PASS" or not isinstance(held, int):
+        return None, "inconclusive" if verdict.result == "INCONCLUSIVE" else "broke off"
+    return held, f"{mib(held)}, {'then stopped' if verdict.numbers['outcome'] == 'backpressure' else 'did not stop'}"
 
 
 def _fixed(sentence: str) -> str:

@@ -53,8 +53,11 @@ class Run:
         Raises:
             OSError: the file cannot be written.
         """
-        values = {"format": FORMAT} | _encode(self)
-        path.write_text(json.dumps(values, separators=(",", ":")) + "\n", encoding="utf-8")
+        path.write_text(self.dumps() + "\n", encoding="utf-8")
+
+    def dumps(self) -> str:
+        """Write the run as one line of JSON."""
+        return json.dumps({"format": FORMAT} | _encode(self), separators=(",", ":"))
 
     @classmethod
     def load(cls, path: Path) -> "Run":
@@ -64,8 +67,17 @@ class Run:
             OSError: the file cannot be read.
             ValueError: it does not hold a run; the message says what is wrong.
         """
+        return cls.loads(path.read_bytes())
+
+    @classmethod
+    def loads(cls, text: str | bytes) -> "Run":
+        """Read a run that `dumps` has written.
+
+        Raises:
+            ValueError: it is no run; the message says what is wrong.
+        """
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(text if isinstance(text, str) else text.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             raise ValueError(f"not JSON: {error}") from error
         if not isinstance(values, dict) or values.get("format") != FORMAT:

@@ -12,6 +12,7 @@ distance between the bounds.
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from math import ceil
 from statistics import median
 
 from streamcheck.observation import Observation, Read
@@ -75,6 +76,8 @@ def judge_timing(observation: Observation) -> Verdict:
         "offset_used_ms": to_ms(offset),
         "lag_min_ms": to_ms(min(lags)),
         "lag_median_ms": to_ms(median(lags)),
+        # By nearest rank: a lag that a row had.
+        "lag_p99_ms": to_ms(sorted(lags)[ceil(0.99 * len(lags)) - 1]),
         "lag_max_ms": to_ms(largest),
     }
     notes = ""

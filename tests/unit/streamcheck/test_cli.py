@@ -357,3 +357,26 @@ def test_json_is_never_disturbed(good):
     out, err = on_a_terminal("verify", good, "--json")
     assert json.loads(out)["verdict"] == "PASS"
     assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--in-cluster"], "--in-cluster takes --image"),
+        (["--image", "streamcheck:0.1.0"], "neither alone"),
+        (["--path", "measure"], "not a path"),
+        (["--url", "http://127.0.0.1:8080/measure"], "has a path"),
+        (["--url", "127.0.0.1:8080"], "does not begin with http:// or https://"),
+    ],
+)
+def test_a_diagnosis_asked_for_wrongly_ends_with_3_before_a_cluster_is_asked(options, said, capsys, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", "/nonexistent")
+    assert main(["diagnose", "web", *options]) == 3
+    assert said in capsys.readouterr().err
+
+
+def test_without_the_kubernetes_client_a_diagnosis_says_how_to_get_it(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kr8s", None)
+    monkeypatch.delitem(sys.modules, "streamcheck.kubernetes", raising=False)
+    assert main(["diagnose", "web"]) == 3
+    assert "pip install 'streamcheck[kubernetes]'" in capsys.readouterr().err
