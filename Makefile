@@ -2,7 +2,7 @@
 # (upstream or registries; chosen by itself when empty).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-unit lint
+.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-full test-unit lint
 
 # Where no image registry can be reached, this builds what would have been pulled. Without it only upstream's images are used.
 export FROM_REGISTRIES := k8s/from-registries/build.py
@@ -63,6 +63,9 @@ test: .venv/complete lint ## all tests: unit, local edge, and on a cluster of th
 	@$(CLUSTER_COMMAND) browser
 	@$(CLUSTER_COMMAND) up
 	@$(PYTHON) -m pytest tests
+
+test-full: .venv/complete lint ## streamcheck's verdicts on real servers, five times on a busy machine; writes its README's table
+	@$(PYTHON) -m pytest tests/matrix --runs 5 --timeout 1800
 
 test-unit: .venv/complete lint ## the tests that take seconds and need no cluster
 	@$(PYTHON) -m pytest tests/unit
