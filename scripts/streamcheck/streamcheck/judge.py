@@ -163,8 +163,9 @@ def judge_completeness(observation: Observation) -> Verdict:
         return verdict("PASS", f"{progress}, as many as Content-Length says; there is no digest to compare")
     return verdict(
         "PASS",
-        f"{progress} and a marked end. Nothing says how many there should be: where only the app's close ends the body, "
-        "as over HTTP/1.0, a stream that breaks off looks like this too; --expect-bytes or --expect-sha256 rules it out",
+        f"{progress} and a marked end. Nothing says how many there should be: where only the app's close ends the "
+        "body, as over HTTP/1.0, a stream that breaks off looks like this too; --expect-bytes or --expect-sha256 rules "
+        "it out",
     )
 
 
