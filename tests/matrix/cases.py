@@ -86,6 +86,7 @@ _BURSTS: tuple[Result, str] = ("FAIL", "bursts of about 4")
 _TRUNCATED: tuple[Result, str] = ("FAIL", "truncated: 3 of 6 rows")
 _NO_END: tuple[Result, str] = ("FAIL", "truncated: ")
 _REFUSED: tuple[Result, str] = ("INCONCLUSIVE", "the response is 426 Upgrade Required")
+_RUNNING: tuple[Result, str] = ("INCONCLUSIVE", "still running")
 _STOPS: tuple[Result, str] = ("PASS", "backpressure reaches the app")
 _ABSORBS: tuple[Result, str] = ("PASS", "a hop absorbs the stream")
 _NO_TIMES: tuple[Result, str] = ("INCONCLUSIVE", "rows carry no production time")
@@ -196,6 +197,19 @@ CASES = [
         "/?framing=close&rows=20&size=4096&delay_ms=200",
         _HELD | {"timing": ("FAIL", "this looks like a 16 KiB buffer")},
     ),
+    # What a row has left over of the last buffer comes with the next row.
+    Case(
+        "nginx on, HTTP/1.0, rows larger than a buffer",
+        "nginx on 1.0",
+        "/?framing=close&rows=6&size=10000&delay_ms=400",
+        _HELD | {"timing": ("FAIL", "they came one by one")},
+    ),
+    Case(
+        "nginx on, HTTP/1.1, rows larger than a buffer",
+        "nginx on 1.1",
+        "/?framing=chunked&rows=6&size=10000&delay_ms=400",
+        _GOOD,
+    ),
     Case("nginx on, no file", "nginx no file", f"/?framing=chunked&{FAST}", {"backpressure": _STOPS}),
     Case(
         "nginx off, absorbing expected",
@@ -292,6 +306,20 @@ CASES = [
         {"protocol": "HTTP/2"},
     ),
     Case(
+        "nginx off, HTTP/2, backpressure",
+        "nginx tls off",
+        f"/?framing=chunked&{FAST}",
+        {"backpressure": _STOPS},
+        {"protocol": "HTTP/2"},
+    ),
+    Case(
+        "nginx on, HTTP/2, backpressure",
+        "nginx tls on",
+        f"/?framing=chunked&{FAST}",
+        {"backpressure": _ABSORBS},
+        {"protocol": "HTTP/2"},
+    ),
+    Case(
         "nginx off, all protocols over TLS",
         "nginx tls off",
         _CHUNKED_SMALL,
@@ -317,6 +345,28 @@ CASES = [
     ),
     Case("Envoy, all protocols", "envoy", _CHUNKED_SMALL, {"protocols": ("PASS", "HTTP/1.0 is refused with 426")}),
     Case("Caddy, all protocols over TLS", "caddy tls", _CHUNKED_SMALL, {"protocols": ("PASS", "HTTP/2")}),
+    Case(
+        "Envoy, streams at once",
+        "envoy",
+        _CHUNKED_SMALL,
+        {"concurrency": ("PASS", "10 streams at once, all in time and whole")},
+        {"short": "/?rows=1"},
+    ),
+    # Longer than the time limit.
+    Case(
+        "nginx off, without an end",
+        "nginx off 1.1",
+        "/?framing=chunked&rows=1000&size=64&delay_ms=400",
+        {"framing": _RUNNING, "completeness": _RUNNING, "timing": _IN_TIME},
+        {"timeout": 3.0},
+    ),
+    Case(
+        "nginx on, HTTP/1.0, without an end",
+        "nginx on 1.0",
+        "/?framing=close&rows=1000&size=512&delay_ms=200",
+        {"framing": _RUNNING, "completeness": _RUNNING, "timing": _BURSTS},
+        {"timeout": 6.0},
+    ),
     # The demo under gunicorn.
     Case("nginx off, the demo", "nginx demo", "/measure?rows=6&delay_ms=400", _GOOD),
     Case(
@@ -440,7 +490,7 @@ CASES = [
         "uvicorn, Starlette's events with its ping in long pauses",
         "uvicorn",
         "/?pause=3.5",
-        {"idle": ("PASS", "survived a pause of 3.5 s thanks to")},
+        {"idle": ("PASS", "heartbeats: the longest gap without a byte was 1.")},
         {"read_timeout": 2.0},
     ),
     Case(

@@ -65,7 +65,7 @@ def _ask_all(cases: list[Case], at_once: int, started: servers.Servers) -> Itera
 
 def _asking(case: Case, started: servers.Servers) -> Asking:
     port = started.ports[case.server]
-    asking = Asking("", questions=list(case.expected), timeout=45.0, **case.options)
+    asking = Asking("", questions=list(case.expected), **case.options)
     if asking.expect_sha256 == "right":
         asking = replace(asking, expect_sha256=hashlib.sha256(FILE).hexdigest())
     if started.secure(case.server):
