@@ -2,7 +2,7 @@
 # (upstream or registries; chosen by itself when empty), EVENTS (for faults: names of some, all when empty).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-unit faults lint
+.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-full test-unit faults lint
 
 # Where no image registry can be reached, this builds what would have been pulled. Without it only upstream's images are used.
 export FROM_REGISTRIES := k8s/from-registries/build.py
@@ -59,10 +59,10 @@ docs-shell: .venv/complete ## a shell with the servers on loopback that docs/how
 test: export CLUSTER := streaming-test
 test: export PORT_OFFSET := 10000
 test: export KUBECONFIG := $(CURDIR)/build/test.kubeconfig
-test: .venv/complete lint ## all tests: unit, local edge, and on a cluster of their own (kind-down CLUSTER=streaming-test)
+test: .venv/complete lint ## all tests but test-full: unit, local edge, and on a cluster of their own (kind-down CLUSTER=streaming-test)
 	@$(CLUSTER_COMMAND) browser
 	@$(CLUSTER_COMMAND) up
-	@$(PYTHON) -m pytest tests
+	@$(PYTHON) -m pytest tests --ignore tests/matrix
 
 faults: export CLUSTER := streaming-test
 faults: export PORT_OFFSET := 10000
@@ -70,6 +70,9 @@ faults: export KUBECONFIG := $(CURDIR)/build/test.kubeconfig
 faults: .venv/complete ## deploys, kills and hostile clients while 100 streams are open, each accounted for, on the tests' cluster (about 50 min)
 	@$(CLUSTER_COMMAND) up
 	@$(PYTHON) -m faults $(EVENTS)
+
+test-full: .venv/complete lint ## streamcheck's verdicts on real servers, five times on a busy machine; writes its README's table
+	@$(PYTHON) -m pytest tests/matrix --runs 5 --timeout 1800
 
 test-unit: .venv/complete lint ## the tests that take seconds and need no cluster
 	@$(PYTHON) -m pytest tests/unit

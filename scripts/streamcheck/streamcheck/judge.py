@@ -116,8 +116,8 @@ def judge_framing(observation: Observation) -> Verdict:
 def judge_completeness(observation: Observation) -> Verdict:
     """Did all of the body arrive, once and in order? By count and digest, never by framing alone.
 
-    Framing alone calls a broken stream complete when a hop speaks HTTP/1.0 to the app: there the close of the
-    connection is the only end, and the hop turns it into a valid terminating chunk.
+    Framing alone calls a broken stream complete where a hop gets a body that only the close of its connection ends, as
+    over HTTP/1.0: it turns that close into a valid terminating chunk.
     """
     try:
         promise = parse_promise(observation.headers) or Promise()
@@ -163,8 +163,9 @@ def judge_completeness(observation: Observation) -> Verdict:
         return verdict("PASS", f"{progress}, as many as Content-Length says; there is no digest to compare")
     return verdict(
         "PASS",
-        f"{progress} and a marked end. Nothing says how many there should be: where a hop speaks HTTP/1.0 to the app, "
-        "a stream that breaks off looks like this too; --expect-bytes or --expect-sha256 rules it out",
+        f"{progress} and a marked end. Nothing says how many there should be: where only the app's close ends the "
+        "body, as over HTTP/1.0, a stream that breaks off looks like this too; --expect-bytes or --expect-sha256 rules "
+        "it out",
     )
 
 
@@ -225,8 +226,8 @@ class _Checks:
             return ", and yet that is what Content-Length says, so framing alone would have called it complete"
         end = "END_STREAM" if self._observation.framing == "h2" else "a valid terminating chunk"
         return (
-            f", and yet the response ended with {end}, so framing alone would have called it "
-            "complete: a hop that speaks HTTP/1.0 to the app does this"
+            f", and yet the response ended with {end}, so framing alone would have called it complete: a hop does this "
+            "where only the app's close ends the body, as over HTTP/1.0, and so does an app that hides its error"
         )
 
 

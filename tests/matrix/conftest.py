@@ -1,0 +1,102 @@
+"""Runs all cases of the matrix, several at once, for they mostly wait, and shows what came of them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+
+import pytest
+from streamcheck.ask import Asking, ask
+from streamcheck.verdict import Verdict
+
+from tests.matrix import servers
+from tests.matrix.cases import CASES, FILE, Case
+from tests.matrix.table import Results
+
+_RESULTS = pytest.StashKey[Results]()
+_LIGHT_AT_ONCE, _HEAVY_AT_ONCE = 16, 3
+_BUSY_SECONDS = 1800
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--runs", type=int, default=1, help="how often to run each case; more than once: on a machine that is busy"
+    )
+
+
+@pytest.fixture(scope="session")
+def runs(request: pytest.FixtureRequest) -> int:
+    # Where other tests run too, this file is found too late for its option to be known.
+    return int(request.config.getoption("--runs", 1))
+
+
+@pytest.fixture(scope="session")
+def results(request: pytest.FixtureRequest, runs: int, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Return the verdicts of each run of each case, by the case's name and the question."""
+    files = tmp_path_factory.mktemp("files")
+    (files / "file.txt").write_bytes(FILE)
+    found: Results = {case.name: [] for case in CASES}
+    load = servers.busy(os.cpu_count() or 1, _BUSY_SECONDS) if runs > 1 else contextlib.nullcontext()
+    with servers.running(tmp_path_factory.mktemp("servers"), files) as started, load:
+        for cases, at_once in (
+            ([case for case in CASES if not case.heavy], _LIGHT_AT_ONCE),
+            ([case for case in CASES if case.heavy], _HEAVY_AT_ONCE),
+        ):
+            for case, verdicts in _ask_all(cases * runs, at_once, started):
+                found[case.name].append({verdict.question: verdict for verdict in verdicts})
+    request.config.stash[_RESULTS] = found
+    return found
+
+
+def _ask_all(cases: list[Case], at_once: int, started: servers.Servers) -> Iterator[tuple[Case, list[Verdict]]]:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["streamcheck.ask"])
+    with ProcessPoolExecutor(at_once, context) as pool:
+        pending = [(case, pool.submit(ask, _asking(case, started))) for case in cases]
+        for case, run in pending:
+            yield case, run.result().verdicts()
+
+
+def _asking(case: Case, started: servers.Servers) -> Asking:
+    port = started.ports[case.server]
+    asking = Asking("", questions=list(case.expected), **case.options)
+    if asking.expect_sha256 == "right":
+        asking = replace(asking, expect_sha256=hashlib.sha256(FILE).hexdigest())
+    if started.secure(case.server):
+        return replace(
+            asking,
+            url=f"https://edge.invalid:{port}{case.target}",
+            address=("127.0.0.1", port),
+            cacert=started.cacert,
+        )
+    return replace(asking, url=f"http://127.0.0.1:{port}{case.target}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show the confusion matrix."""
+    found = config.stash.get(_RESULTS, None)
+    if found is None:
+        return
+    answers = [
+        (case, verdicts[question], result)
+        for case in CASES
+        for verdicts in found[case.name]
+        for question, (result, _) in case.expected.items()
+    ]
+    pairs = Counter((result, verdict.result) for _, verdict, result in answers)
+    kinds = ("PASS", "FAIL", "INCONCLUSIVE")
+    terminalreporter.section(f"streamcheck's verdicts in {len(CASES)} cases")
+    terminalreporter.write_line("expected \\ got" + "".join(f"{kind:>14}" for kind in kinds))
+    for expected in kinds:
+        terminalreporter.write_line(f"{expected:14}" + "".join(f"{pairs[expected, got]:14}" for got in kinds))
+    for case, verdict, result in answers:
+        if verdict.result != result:
+            terminalreporter.write_line(
+                f"{case.name}: {verdict.question} is {verdict.result}, not {result}: {verdict.sentence}"
+            )
