@@ -168,13 +168,4 @@ def clean() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except Trouble as error:
-        sys.exit(f"error: {error}")
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.Abort:
-        run.say("\ninterrupted: the same command goes on from here")
-        sys.exit(130)
+    run.main(main, "the same command goes on from here")

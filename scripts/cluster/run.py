@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import click
+
 ROOT = Path(__file__).resolve().parents[2]
 # Outside the checkout, so that a fresh clone starts warm; `make clean` removes it.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "django-streaming-kubernetes"
@@ -104,3 +106,24 @@ def _wait(process: subprocess.Popen[bytes], title: str, log: Path, started: floa
 
 def _tail(path: Path, lines: int) -> str:
     return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+
+
+def main(command: click.Command, interrupted: str, *troubles: type[Exception]) -> None:
+    """Run a command, and end the process with one sentence and a status where it fails.
+
+    Args:
+        command: what click made of it.
+        interrupted: what to say after Ctrl-C.
+        troubles: errors whose message is a sentence for the user, beside Trouble.
+    """
+    sentences: tuple[type[Exception], ...] = (Trouble, *troubles)
+    try:
+        command.main(standalone_mode=False)
+    except sentences as error:
+        sys.exit(f"error: {error}")
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        say(f"\ninterrupted: {interrupted}")
+        sys.exit(130)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import click
+from cluster import run
 from cluster.kind import Cluster
 from cluster.run import Trouble, say
 from local_edge import StartFailed
@@ -55,13 +56,4 @@ def shell() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except (Trouble, StartFailed) as error:
-        sys.exit(f"error: {error}")
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        say("\ninterrupted: no page was left half written")
-        sys.exit(130)
+    run.main(main, "no page was left half written", StartFailed)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import sys
 from collections.abc import Sequence
 
 import click
+from cluster import run
 from cluster.kind import Cluster
 from cluster.run import ROOT, Trouble, say
 
@@ -73,13 +73,4 @@ def main(cluster: str, port_offset: int, worker_class: str, names: tuple[str, ..
 
 
 if __name__ == "__main__":
-    try:
-        main(standalone_mode=False)
-    except Trouble as error:
-        sys.exit(f"error: {error}")
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        say("\ninterrupted: name the events that are left to go on")
-        sys.exit(130)
+    run.main(main, "name the events that are left to go on")
