@@ -109,23 +109,36 @@ def test_a_row_held_until_the_next_one_comes_fails():
     assert "11 of 12 rows were late, largest lag 100 ms; they came one by one" in sentence
 
 
-def test_one_late_row_fails():
-    result, sentence = timing(observe(PACED, delayed(PACED, [0.001] * 5 + [0.15, 0.05] + [0.001] * 5)))
-    assert result == "FAIL"
-    assert "1 of 12 rows were late, largest lag 150 ms" in sentence
+def held(produced, row, delay):
+    """Hold one row back, and with it those that follow meanwhile."""
+    return [max(made, produced[row] + delay) if number >= row else made for number, made in enumerate(produced)]
+
+
+def test_rows_held_back_once_for_a_second_fail():
+    result, sentence = timing(observe(PACED, held(PACED, 5, 1.05)))
+    assert (result, "7 of 12 rows were late, largest lag 1050 ms" in sentence) == ("FAIL", True)
+
+
+@pytest.mark.parametrize("delay", [0.15, 0.5])
+def test_rows_held_back_once_for_less_are_inconclusive(delay):
+    """As by a machine that is too busy to run the client."""
+    result, sentence = timing(observe(PACED, held(PACED, 5, delay)))
+    assert (result, "may be a busy machine; try again" in sentence) == ("INCONCLUSIVE", True)
+
+
+def test_most_rows_held_back_fail_however_short():
+    assert timing(observe(PACED, held(PACED, 2, 0.8)))[0] == "FAIL"
+
+
+def test_rows_held_back_twice_fail_however_short():
+    twice = [max(pair) for pair in zip(held(PACED, 3, 0.15), held(PACED, 8, 0.15), strict=True)]
+    twice[4:8] = PACED[4:8]
+    assert timing(observe(PACED, twice))[0] == "FAIL"
 
 
 @pytest.mark.parametrize("delay", [0.09, 0.05])
 def test_a_hiccup_shorter_than_the_pause_passes(delay):
     assert timing(observe(PACED, delayed(PACED, [0.001] * 5 + [delay] + [0.001] * 6)))[0] == "PASS"
-
-
-def test_a_short_hiccup_longer_than_a_short_pause_is_inconclusive():
-    produced = [0.03 * number for number in range(12)]
-    delays = [0.001] * 12
-    delays[5:7] = [0.06, 0.03]
-    result, sentence = timing(observe(produced, delayed(produced, delays)))
-    assert (result, "may be a busy machine" in sentence) == ("INCONCLUSIVE", True)
 
 
 def test_short_lags_again_and_again_fail():
@@ -134,7 +147,7 @@ def test_short_lags_again_and_again_fail():
 
 def test_the_last_row_is_held_against_the_median_pause():
     assert timing(observe(PACED, delayed(PACED, [0.001] * 11 + [0.099])))[0] == "PASS"
-    assert timing(observe(PACED, delayed(PACED, [0.001] * 11 + [0.101])))[0] == "FAIL"
+    assert timing(observe(PACED, delayed(PACED, [0.001] * 11 + [0.101])))[0] == "INCONCLUSIVE"
 
 
 # Clocks
