@@ -59,10 +59,10 @@ docs-shell: .venv/complete ## a shell with the servers on loopback that docs/how
 test: export CLUSTER := streaming-test
 test: export PORT_OFFSET := 10000
 test: export KUBECONFIG := $(CURDIR)/build/test.kubeconfig
-test: .venv/complete lint ## all tests but test-full: unit, local edge, and on a cluster of their own (kind-down CLUSTER=streaming-test)
+test: .venv/complete lint ## all tests: unit, local edge, real servers, and on a cluster of their own (kind-down CLUSTER=streaming-test)
 	@$(CLUSTER_COMMAND) browser
 	@$(CLUSTER_COMMAND) up
-	@$(PYTHON) -m pytest tests --ignore tests/matrix
+	@$(PYTHON) -m pytest tests
 
 faults: export CLUSTER := streaming-test
 faults: export PORT_OFFSET := 10000
@@ -71,8 +71,8 @@ faults: .venv/complete ## deploys, kills and hostile clients while 100 streams a
 	@$(CLUSTER_COMMAND) up
 	@$(PYTHON) -m faults $(EVENTS)
 
-test-full: .venv/complete lint ## streamcheck's verdicts on real servers, five times on a busy machine; writes its README's table
-	@$(PYTHON) -m pytest tests/matrix --runs 5 --timeout 1800
+test-full: .venv/complete lint ## streamcheck's verdicts on real servers again, five times each on a busy machine; writes its README's table
+	@$(PYTHON) -m pytest tests/matrix --runs 5
 
 test-unit: .venv/complete lint ## the tests that take seconds and need no cluster
 	@$(PYTHON) -m pytest tests/unit

@@ -15,6 +15,8 @@ Results = dict[str, list[dict[str, Verdict]]]
 README = Path(__file__).parents[2] / "scripts" / "streamcheck" / "README.md"
 _START, _END = "<!-- truth table: made by make test-full -->\n", "<!-- end of truth table -->\n"
 _HEAD = ("edge", "to the app", "app's body", "lag of 384 bytes", "lag of 16 KiB", "absorbed in a stall", "cut noticed")
+# What a cell holds where no run could tell.
+UNTOLD = "?"
 _BODIES = {"chunked": "chunked", "length": "Content-Length", "close": "until close"}
 
 
@@ -28,8 +30,9 @@ def rendered(readme: str, results: Results) -> str:
 
 def _row(line: Line, results: Results) -> tuple[str, ...]:
     def cell(stream: str, say: Callable[[dict[str, Verdict]], str]) -> str:
-        # Where runs differ, that is to be seen.
-        return " or ".join(sorted({say(verdicts) for verdicts in results[line.case(stream)]}))
+        # Where runs differ, that is to be seen; those that could not tell are counted elsewhere.
+        said = {say(verdicts) for verdicts in results[line.case(stream)]}
+        return " or ".join(sorted(said - {UNTOLD} or {UNTOLD}))
 
     edge = line.edge.replace("proxy_buffering", "`proxy_buffering`")
     return (
@@ -41,15 +44,15 @@ def _row(line: Line, results: Results) -> tuple[str, ...]:
 def _lag(verdicts: dict[str, Verdict]) -> str:
     timing = verdicts["timing"]
     if timing.result != "FAIL":
-        return "0" if timing.result == "PASS" else "?"
+        return "0" if timing.result == "PASS" else UNTOLD
     return "all at the end" if timing.numbers["bursts"] == 1 else "in bursts of 4 KiB"
 
 
 def _absorbed(verdicts: dict[str, Verdict]) -> str:
     outcome = verdicts["backpressure"].numbers.get("outcome")
-    return {"absorb": "everything", "backpressure": "socket buffers"}.get(str(outcome), "?")
+    return {"absorb": "everything", "backpressure": "socket buffers"}.get(str(outcome), UNTOLD)
 
 
 def _noticed(verdicts: dict[str, Verdict]) -> str:
     ends = verdicts["framing"].result, verdicts["completeness"].result
-    return {("FAIL", "FAIL"): "yes", ("PASS", "FAIL"): "**no**, a valid end"}.get(ends, "?")
+    return {("FAIL", "FAIL"): "yes", ("PASS", "FAIL"): "**no**, a valid end"}.get(ends, UNTOLD)
