@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import re
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster import release
+from cluster import images, release
 from cluster.kind import Cluster
 from cluster.run import ROOT, Trouble
 
@@ -308,6 +310,27 @@ def test_rows_come_in_time_over_http2(over_tls: Callable[..., subprocess.Popen[s
 def test_helm_test_passes_over_tls(other: Release, over_tls: Callable[..., subprocess.Popen[str]]) -> None:
     """With a certificate that no system trusts, for a name that no resolver knows."""
     assert other.tested() == (0, dict.fromkeys(QUESTIONS, "PASS"))
+
+
+def test_diagnose_reaches_the_edge_over_tls(
+    other: Release, over_tls: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """From here and in the cluster, where it takes the certificate along."""
+    cacert = tmp_path / "tls.crt"
+    cacert.write_bytes(base64.b64decode(other.get("secret", "streaming-tls")["data"]["tls.crt"]))
+    where = ("--context", other.cluster.context, "--namespace", NAMESPACE, "--path", "/measure?rows=4&delay_ms=500")
+    how = ("--url", f"https://127.0.0.1:{other.cluster.tls_port}", "--in-cluster", "--image", images.STREAMCHECK)
+    command = [sys.executable, "-m", "streamcheck", "diagnose", NAME, *where, *how, "--json"]
+    trusting = subprocess.run([*command, "--cacert", str(cacert)], capture_output=True, text=True, timeout=120)
+    assert [(hop["hop"], hop["means"], hop["verdict"]) for hop in json.loads(trusting.stdout)["hops"]] == [
+        ("pod", "in the cluster", "PASS"),
+        ("Service", "in the cluster", "PASS"),
+        ("edge", "in the cluster", "PASS"),
+        ("edge", "from here", "PASS"),
+    ]
+    doubting = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert doubting.returncode == 2
+    assert "certificate" in doubting.stdout
 
 
 def test_plain_http_is_redirected_for_the_host_with_tls_alone(

@@ -73,7 +73,7 @@ def _asking(case: Case, started: servers.Servers) -> Asking:
             asking,
             url=f"https://edge.invalid:{port}{case.target}",
             address=("127.0.0.1", port),
-            cacert=started.cacert,
+            cacert=started.cacert.read_text(),
         )
     return replace(asking, url=f"http://127.0.0.1:{port}{case.target}")
 

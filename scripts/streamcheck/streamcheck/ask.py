@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar, get_args
 from urllib.parse import urljoin, urlsplit
 
@@ -47,7 +46,7 @@ class Asking:
     timeout: float = DEFAULT_TIMEOUT
     max_bytes: int = DEFAULT_MAX_BYTES
     protocol: Protocol = "HTTP/1.1"
-    cacert: Path | None = None
+    cacert: str | None = None
     address: tuple[str, int | None] | None = None
     questions: Sequence[Question] = DEFAULT_QUESTIONS
     stall: float = DEFAULT_STALL

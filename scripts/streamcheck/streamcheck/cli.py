@@ -58,6 +58,19 @@ def _sha256(_: click.Context, __: click.Parameter, value: str | None) -> str | N
     return value and value.lower()
 
 
+def _cacert(_: click.Context, __: click.Parameter, value: Path | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        # What is no certificate is a comment, in any encoding.
+        text = value.read_text(encoding="ascii", errors="replace")
+    except OSError as error:
+        raise _cannot("read", value, error) from error
+    if "-----BEGIN" not in text:
+        raise click.BadParameter(f"{value} is not a file with certificates in PEM")
+    return text.replace("\ufffd", "?")
+
+
 def _address(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, int | None] | None:
     try:
         return None if value is None else parse_address(value)
@@ -73,6 +86,12 @@ def _asked(context: click.Context, questions: Sequence[Question], all_wanted: bo
     return asked
 
 
+_cacert_option = click.option(
+    "--cacert",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    callback=_cacert,
+    help="Trust the certificates in this file, instead of the system's.",
+)
 _html_option = click.option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -105,11 +124,7 @@ def cli() -> None:
 )
 @click.option("--http1.0", "http10", is_flag=True, help="Speak HTTP/1.0 instead of HTTP/1.1.")
 @click.option("--http2", is_flag=True, help="Speak HTTP/2 instead of HTTP/1.1; takes an https URL.")
-@click.option(
-    "--cacert",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Trust the certificates in this file, instead of the system's.",
-)
+@_cacert_option
 @click.option(
     "--address",
     callback=_address,
@@ -182,7 +197,7 @@ def verify(
     headers: Sequence[tuple[str, str]],
     http10: bool,
     http2: bool,
-    cacert: Path | None,
+    cacert: str | None,
     address: tuple[str, int | None] | None,
     timeout: float,
     max_bytes: int,
@@ -296,6 +311,7 @@ def judge(file: Path, json_wanted: bool, html: Path | None) -> int:
     show_default=True,
     help="Stop each request after this time in all.",
 )
+@_cacert_option
 @click.option(
     "--in-cluster",
     is_flag=True,
@@ -313,6 +329,7 @@ def diagnose(
     large: str | None,
     url: str | None,
     timeout: float,
+    cacert: str | None,
     in_cluster: bool,
     image: str | None,
     json_wanted: bool,
@@ -337,7 +354,7 @@ def diagnose(
 
     progress = Progress(wanted=not json_wanted)
     try:
-        wanted = Wanted(path, large, url, timeout, image)
+        wanted = Wanted(path, large, url, timeout, image, cacert)
         cluster = Cluster(kube_context, namespace)
         way = cluster.path(ingress, path)
         with progress:

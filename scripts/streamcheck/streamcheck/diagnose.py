@@ -19,6 +19,8 @@ DEFAULT_PATH = "/measure?rows=12&delay_ms=250"
 DEFAULT_LARGE = "/measure?rows=1000&size=65536&delay_ms=0"
 
 _ON_KIND = "give the edge's URL with --url; on kind that is --url http://127.0.0.1:8080"
+# The probe gets its tasks as one argument, and Linux takes 128 KiB of that (execve(2)).
+_MAX_CACERT = 32 << 10
 # For connecting and clearing up, in seconds for each task of a probe.
 _SPARE = 10.0
 
@@ -33,6 +35,7 @@ class Wanted:
         url: the edge's from outside, scheme, host and port; None to take what the Ingress' status says.
         timeout: limit in seconds for each request.
         image: of the probe, to measure in the cluster; None to measure from here.
+        cacert: certificates of the authorities to trust at the edge, in PEM, instead of the system's.
     """
 
     stream: str
@@ -40,6 +43,7 @@ class Wanted:
     url: str | None
     timeout: float
     image: str | None
+    cacert: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what can be seen to be wrong before the cluster is asked.
@@ -51,6 +55,11 @@ class Wanted:
             if not path.startswith("/") or path.startswith("//"):
                 raise ValueError(f"{path!r} is not a path, which begins with one slash")
             parse_target(f"http://host{path}")
+        if self.image is not None and len(self.cacert or "") > _MAX_CACERT:
+            raise ValueError(
+                f"the probe takes at most {_MAX_CACERT >> 10} KiB of certificates to trust: give it the one of the "
+                "edge's authority"
+            )
         if self.url is not None and parse_target(self.url).path != "/":
             raise ValueError(f"{self.url!r} has a path: give scheme, host and port, and the path with --path")
 
@@ -86,7 +95,11 @@ def measure_hops(
     def task(address: tuple[str, int], *, tls: bool = False, large: bool = True) -> Task:
         origin = f"{'https' if tls else 'http'}://{host}"
         return Task(
-            origin + wanted.stream, wanted.large and origin + wanted.large if large else None, address, wanted.timeout
+            origin + wanted.stream,
+            wanted.large and origin + wanted.large if large else None,
+            address,
+            wanted.timeout,
+            wanted.cacert if tls else None,
         )
 
     hops = []

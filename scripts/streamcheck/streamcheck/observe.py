@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import h2.exceptions
@@ -41,7 +40,7 @@ def observe(
     timeout: float = DEFAULT_TIMEOUT,
     max_bytes: int = DEFAULT_MAX_BYTES,
     protocol: Protocol = "HTTP/1.1",
-    cacert: Path | None = None,
+    cacert: str | None = None,
     address: tuple[str, int | None] | None = None,
     stall: float = 0.0,
     on_read: Callable[[Recorder], None] | None = None,
@@ -58,7 +57,7 @@ def observe(
         timeout: limit in seconds for everything together, except for the system's name resolution.
         max_bytes: limit for the body, encoded or not.
         protocol: what to speak; HTTP/2 takes an https URL.
-        cacert: file with the certificates of the authorities to trust, instead of the system's.
+        cacert: certificates of the authorities to trust, in PEM, instead of the system's.
         address: IP address or host name to connect to instead of the URL's host, and port, if not the URL's.
         stall: seconds not to read for, as soon as the body has begun; the timeout goes on meanwhile.
         on_read: called after every read, which is time-stamped by then; the next read waits until it returns.
@@ -79,7 +78,7 @@ def observe_reuse(
     headers: Sequence[tuple[str, str]] = (),
     timeout: float = DEFAULT_TIMEOUT,
     max_bytes: int = DEFAULT_MAX_BYTES,
-    cacert: Path | None = None,
+    cacert: str | None = None,
     address: tuple[str, int | None] | None = None,
     on_read: Callable[[Recorder], None] | None = None,
 ) -> tuple[Observation, Observation | None]:
@@ -113,7 +112,7 @@ class _Asker:
         timeout: float,
         max_bytes: int,
         protocol: Protocol,
-        cacert: Path | None,
+        cacert: str | None,
         address: tuple[str, int | None] | None,
         on_read: Callable[[Recorder], None] | None,
     ) -> None:
@@ -378,11 +377,11 @@ def _request(target: Target, headers: Sequence[tuple[str, str]]) -> h11.Request:
     return request
 
 
-def _tls_context(protocol: Protocol, cacert: Path | None) -> ssl.SSLContext:
+def _tls_context(protocol: Protocol, cacert: str | None) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=cacert)
-    except OSError as error:  # ssl.SSLError is one
-        raise ValueError(f"{cacert} is not a file with certificates: {error.strerror or error}") from error
+        context = ssl.create_default_context(cadata=cacert)
+    except ssl.SSLError as error:
+        raise ValueError(f"what is to be trusted is no certificate in PEM: {error}") from error
     context.set_alpn_protocols(["h2" if protocol == "HTTP/2" else "http/1.1"])
     return context
 

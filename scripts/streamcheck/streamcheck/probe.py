@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from streamcheck.ask import Asking, ask
@@ -20,12 +20,14 @@ class Task:
         large: URL of a stream for backpressure, or None not to ask.
         address: host and port to connect to instead of the URL's.
         timeout: limit in seconds for each request.
+        cacert: certificates of the authorities to trust, in PEM, instead of the system's.
     """
 
     url: str
     large: str | None
     address: tuple[str, int] | None
     timeout: float
+    cacert: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def measure(task: Task, on_read: Callable[[Recorder], None] | None = None) -> An
     Raises:
         ValueError: the URL cannot be used; the message says why.
     """
-    asking = Asking(task.url, address=task.address, timeout=task.timeout, on_read=on_read)
+    asking = Asking(task.url, address=task.address, timeout=task.timeout, cacert=task.cacert, on_read=on_read)
     try:
         stream = ask(asking)
     except NothingObserved as error:
@@ -51,10 +53,7 @@ def measure(task: Task, on_read: Callable[[Recorder], None] | None = None) -> An
     if task.large is None:
         return Answer(stream)
     try:
-        asking = Asking(
-            task.large, address=task.address, timeout=task.timeout, questions=["backpressure"], on_read=on_read
-        )
-        return Answer(stream, ask(asking))
+        return Answer(stream, ask(replace(asking, url=task.large, questions=["backpressure"])))
     except NothingObserved:
         return Answer(stream)
 

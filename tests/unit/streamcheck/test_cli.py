@@ -116,7 +116,7 @@ def test_no_connection_ends_with_2_and_one_sentence(untouched, capsys, tmp_path)
         (["verify", "URL", "--http2"], "takes an https URL"),
         (["verify", "https://127.0.0.1:1/", "--http2", "--header", "Connection: close"], "cannot be sent over HTTP/2"),
         (["verify", "URL", "--cacert", "/nowhere/ca.pem"], "cacert"),
-        (["verify", "https://127.0.0.1:1/", "--cacert", __file__], "is not a file with certificates"),
+        (["verify", "https://127.0.0.1:1/", "--cacert", __file__], "is not a file with certificates in PEM"),
         (["verify", "URL", "--address", "a_b"], "is not an IP address"),
         (["judge", "/nowhere/seen.json"], "cannot read /nowhere/seen.json"),
         (["judge", "/"], "cannot read /"),

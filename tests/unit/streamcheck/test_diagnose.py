@@ -14,8 +14,8 @@ def way(addresses=(), edge=("controller.edge.svc", 80, 443), tls=False):
     return Path(Ingress("shop/web", "", {}), "shop.test", tls, list(addresses), ("web", 80), pods, edge)
 
 
-def wanted(url=None, image=None):
-    return Wanted("/stream", "/large", url, 5, image)
+def wanted(url=None, image=None, cacert=None):
+    return Wanted("/stream", "/large", url, 5, image, cacert)
 
 
 class Probed:
@@ -56,8 +56,9 @@ def test_a_probe_asks_pod_service_and_edge_for_the_host_of_the_ingress():
 
 def test_a_probe_asks_by_tls_the_edge_alone_and_where_the_ingress_has_it():
     cluster = Probed([])
-    measure_hops(cluster, way(tls=True), wanted(image="i"), lambda _: None)
+    measure_hops(cluster, way(tls=True), wanted(image="i", cacert="CERTIFICATE"), lambda _: None)
     assert [task["url"].partition(":")[0] for task in cluster.asked] == ["http", "http", "https"]
+    assert [task["cacert"] for task in cluster.asked] == [None, None, "CERTIFICATE"]
     assert cluster.asked[2]["address"] == ["controller.edge.svc", 443]
 
 
@@ -93,6 +94,12 @@ def test_a_probe_is_cleared_up_when_its_reader_is_interrupted(serve, stream):
     with pytest.raises(KeyboardInterrupt):
         measure_hops(cluster, way(), wanted(image="i"), interrupt)
     assert cluster.cleared
+
+
+def test_more_certificates_than_a_probe_can_take_are_refused():
+    Wanted("/", None, None, 5, None, "x" * 200_000)
+    with pytest.raises(ValueError, match="at most 32 KiB of certificates"):
+        Wanted("/", None, None, 5, "i", "x" * 200_000)
 
 
 def test_without_any_address_the_edge_is_asked_for():

@@ -192,24 +192,21 @@ def test_a_port_that_nobody_listens_on():
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    """An authority, and a file with its certificate, which is trusted by nobody else."""
-    made = trustme.CA()
-    path = tmp_path_factory.mktemp("authority") / "ca.pem"
-    made.cert_pem.write_to_path(path)
-    return made, path
+def authority():
+    """An authority that nobody trusts."""
+    return trustme.CA()
 
 
 @pytest.fixture(scope="module")
 def cacert(authority):
-    return authority[1]
+    return authority.cert_pem.bytes().decode()
 
 
 @pytest.fixture
 def secured(authority, server):
     def start(steps, alpn=("h2", "http/1.1"), name="127.0.0.1"):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority[0].issue_cert(name).configure_cert(context)
+        authority.issue_cert(name).configure_cert(context)
         context.set_alpn_protocols(list(alpn))
         return f"https://{name}:{server(steps, context).port}/"
 
