@@ -2,9 +2,10 @@ import dataclasses
 
 import pytest
 from streamcheck.backpressure import judge_backpressure
-from streamcheck.observation import Observation, Row, Stall
+from streamcheck.observation import Row, Stall
 
-SENT = 1_700_000_000.0
+from tests.unit.streamcheck.recorded import SENT, recorded
+
 SIZE = 1 << 16
 ALL = 768  # rows of that size, 48 MiB
 # The client stalls from 0.1 to 3.1 s after the request, with one row read.
@@ -18,26 +19,8 @@ def observe(produced, *, ended="terminated", ahead=0.0, stall=True, **others):
         Row(at + 0.001 if at < BEGAN else max(at + 0.001, ENDED + 0.001 * number), at + ahead, SIZE)
         for number, at in enumerate(made)
     ]
-    return Observation(
-        url="http://test/",
-        protocol="HTTP/1.1",
-        timeout=60,
-        max_bytes=1 << 30,
-        started_at=SENT,
-        request_sent_at=SENT,
-        header_at=SENT,
-        http_version="1.1",
-        status=200,
-        reason="OK",
-        headers=[],
-        byte_count=SIZE * len(rows),
-        sha256="",
-        ended=ended,
-        ended_at=SENT + 9,
-        rows=rows,
-        row_count=len(rows),
-        stall=Stall(BEGAN, ENDED, SIZE) if stall else None,
-        **others,
+    return recorded(
+        rows, ended=ended, ended_at=SENT + 9, reads=[], stall=Stall(BEGAN, ENDED, SIZE) if stall else None, **others
     )
 
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 from streamcheck.hops import Hop, Ingress, diagnose
-from streamcheck.observation import Observation, Read, Row
+from streamcheck.observation import Row
 from streamcheck.run import DEFAULT_QUESTIONS, Run
 
-SENT = 1_700_000_000.0
+from tests.unit.streamcheck.recorded import SENT, recorded
+
 PREFIX = "nginx.ingress.kubernetes.io/"
 CHUNKED = ("Transfer-Encoding", "chunked")
 
@@ -16,31 +17,10 @@ def observed(delays=(0.001,) * 12, *, pause=0.25, framing=CHUNKED, promised=None
     """Make an observation of rows that arrive by so many seconds after their production; a promise of as many rows."""
     made = [SENT + 0.01 + pause * number for number in range(len(delays))]
     rows = [Row(at + delay, at, 64) for at, delay in zip(made, delays, strict=True)]
-    times = sorted({row.arrived for row in rows})
-    reads = [Read(time, 64 * sum(row.arrived == time for row in rows), 0.1) for time in times]
     headers = [("X-Stream-Promise", f"rows={promised or len(rows)}, times=zeroed")]
-    observation = Observation(
-        url="http://demo.test/",
-        protocol="HTTP/1.1",
-        timeout=60,
-        max_bytes=1 << 20,
-        started_at=SENT,
-        request_sent_at=SENT,
-        header_at=SENT,
-        http_version="1.1",
-        status=200,
-        reason="OK",
-        headers=[framing, *headers] if framing else headers,
-        byte_count=64 * len(rows),
-        sha256="",
-        ended="terminated",
-        ended_at=max(times, default=SENT),
-        reads=reads,
-        read_count=len(reads),
-        rows=rows,
-        row_count=len(rows),
+    return recorded(
+        rows, url="http://demo.test/", **{"headers": [framing, *headers] if framing else headers, **changes}
     )
-    return replace(observation, **changes)
 
 
 GOOD = observed()

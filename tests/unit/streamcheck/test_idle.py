@@ -1,32 +1,21 @@
 import pytest
 from streamcheck.idle import judge_idle
-from streamcheck.observation import Observation, Read
+from streamcheck.observation import Read
 
-SENT = 1_700_000_000.0
+from tests.unit.streamcheck.recorded import SENT, recorded
 
 
 def observe(reads, ended_at, *, ended="terminated", status=200, heartbeats=0, pause=0.0, headers=(), size=10):
     """Make an observation of reads by the seconds after the request at which they returned."""
     at = [SENT + seconds for seconds in reads]
-    return Observation(
-        url="http://test/",
-        protocol="HTTP/1.1",
-        timeout=60,
-        max_bytes=1 << 20,
-        started_at=SENT,
-        request_sent_at=SENT,
+    return recorded(
         header_at=SENT if status else None,
-        http_version="1.1",
         status=status,
-        reason="",
         headers=list(headers),
-        byte_count=size * len(reads),
-        sha256="",
         ended=ended,
         ended_at=SENT + ended_at,
         error="the connection was closed before the end" if ended == "truncated" else None,
         reads=[Read(time, size, time - before) for before, time in zip([SENT, *at], at, strict=False)],
-        read_count=len(reads),
         heartbeat_count=heartbeats,
         longest_pause=pause,
     )

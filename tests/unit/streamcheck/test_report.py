@@ -6,11 +6,12 @@ import re
 import pytest
 from justhtml import JustHTML
 from streamcheck.judge import judge
-from streamcheck.observation import Observation, Read, Row
+from streamcheck.observation import Row
 from streamcheck.page import as_html
 from streamcheck.report import as_text
 
-SENT = 1_700_000_000.0
+from tests.unit.streamcheck.recorded import SENT, recorded
+
 PACED = [0.25 * number for number in range(12)]
 IN_TIME = [made + 0.001 for made in PACED]
 AT_THE_END = [2.751] * 12
@@ -21,30 +22,8 @@ def observe(produced, arrived, **changes):
     rows = [
         Row(SENT + came, None if produced is None else SENT + produced[index], 64) for index, came in enumerate(arrived)
     ]
-    times = sorted(set(arrived))
-    reads = [Read(SENT + time, 64 * arrived.count(time), 0.0) for time in times] if len(rows) < 1000 else []
-    seen = Observation(
-        url="http://test/stream",
-        protocol="HTTP/1.1",
-        started_at=SENT,
-        timeout=60,
-        max_bytes=1 << 20,
-        request_sent_at=SENT,
-        header_at=SENT,
-        http_version="1.1",
-        status=200,
-        reason="OK",
-        headers=[("Transfer-Encoding", "chunked"), ("X-Stream-Promise", "rows=12, bytes=768")],
-        byte_count=64 * len(rows),
-        sha256="",
-        ended="terminated",
-        ended_at=SENT + arrived[-1],
-        reads=reads,
-        read_count=len(reads),
-        rows=rows,
-        row_count=len(rows),
-    )
-    return dataclasses.replace(seen, **changes)
+    headers = [("Transfer-Encoding", "chunked"), ("X-Stream-Promise", "rows=12, bytes=768")]
+    return recorded(rows, **{"url": "http://test/stream", "headers": headers, **changes})
 
 
 GOOD = observe(PACED, IN_TIME)

@@ -1,47 +1,23 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streamcheck.observation import Observation, Read, Row
+from streamcheck.observation import Read, Row
 from streamcheck.timing import judge_timing
 
-SENT = 1_700_000_000.0
+from tests.unit.streamcheck.recorded import SENT, recorded
+
 PACED = [0.1 * number for number in range(12)]
 HOUR = 3600.0
 
 
-def observe(produced, arrived, *, server_ahead=0.0, size=64, reads=None, ttfb=0.01):
+def observe(produced, arrived, *, server_ahead=0.0, size=64, ttfb=0.01, **others):
     """Make an observation of rows by the seconds, after the first, at which they were produced and arrived.
 
-    The request was sent `ttfb` before the first row was produced; rows that arrive together share a read.
+    The request was sent `ttfb` before the first row was produced.
     """
     start = SENT + ttfb
     rows = [Row(start + came, start + made + server_ahead, size) for made, came in zip(produced, arrived, strict=True)]
-    if reads is None:
-        times = sorted({row.arrived for row in rows})
-        sizes = [size * sum(row.arrived == time for row in rows) for time in times]
-        waits = [time - before for before, time in zip([SENT, *times], times, strict=False)]
-        reads = [Read(*read) for read in zip(times, sizes, waits, strict=True)]
-    return Observation(
-        url="http://test/",
-        protocol="HTTP/1.1",
-        timeout=60,
-        max_bytes=1 << 20,
-        started_at=SENT,
-        request_sent_at=SENT,
-        header_at=SENT,
-        http_version="1.1",
-        status=200,
-        reason="OK",
-        headers=[],
-        byte_count=size * len(rows),
-        sha256="",
-        ended="terminated",
-        ended_at=SENT + 60,
-        reads=reads,
-        read_count=len(reads),
-        rows=rows,
-        row_count=len(rows),
-    )
+    return recorded(rows, ended_at=SENT + 60, **others)
 
 
 def delayed(produced, delays):
