@@ -186,7 +186,16 @@ def build(images: Images, wanted: Mapping[str, Path]) -> None:
                 "licenses": "MIT",
             }
         told = [f"--label=org.opencontainers.image.{label}={value}" for label, value in labels.items()]
-        command = ("docker", "build", *options, f"--label={_MADE_HERE}", *told, "-t", name, folder)
+        command: tuple[str | Path, ...] = (
+            "docker",
+            "build",
+            *options,
+            f"--label={_MADE_HERE}",
+            *told,
+            "-t",
+            name,
+            folder,
+        )
         run.step(f"Build the image {name}", *command, env=environment, log=f"image-{name.split(':')[0]}")
 
 

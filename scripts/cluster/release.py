@@ -135,7 +135,7 @@ def _recover(cluster: Cluster, release: str, namespace: str) -> None:
 
 
 def restart(cluster: Cluster, loaded: Collection[str]) -> None:
-    """Replace the pods that run one of these images, as its tag has got other content, wherever the chart is installed."""
+    """Replace the pods that run one of these images, wherever the chart is installed: its tag has got other content."""
     label = "app.kubernetes.io/name=streaming"
     found = json.loads(cluster.kubectl("get", "deploy", "-A", "-l", label, "-o", "json"))
     for deployment in found["items"]:
