@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from doc_blocks.pages import (
     ROOT,
     BadPage,
@@ -163,3 +164,14 @@ def test_what_a_page_names_in_the_code_exists(path: Path) -> None:
             assert re.search(rf"def {name}\(", tests), f"there is no {name}"
         else:
             pkgutil.resolve_name(name)
+
+
+def test_an_app_of_ones_own_changes_at_most_five_values_of_the_chart() -> None:
+    (text,) = re.findall(f"{FENCE}yaml\n(.*?)\n{FENCE}", (ROOT / "docs" / "your-app.md").read_text(), re.DOTALL)
+    groups = yaml.safe_load(text)
+    chart = yaml.safe_load((ROOT / "chart" / "values.yaml").read_text())
+    changed = {f"{group}.{name}" for group, values in groups.items() for name in values}
+    assert 0 < len(changed) <= 5
+    assert changed <= {
+        f"{group}.{name}" for group, values in chart.items() if isinstance(values, dict) for name in values
+    }
