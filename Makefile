@@ -20,7 +20,7 @@ demo: .venv/complete ## bring up everything, and verify a stream through the edg
 kind-up: .venv/complete ## bring up a kind cluster with ingress-nginx and the demo's images, for you to install the chart
 	@$(CLUSTER_COMMAND) up
 
-image: .venv/complete ## build the demo's image and streamcheck's and load them into the cluster
+image: .venv/complete ## build the demo's image and streamcheck's, or with PROJECT=folder yours, and load them into the cluster
 	@$(CLUSTER_COMMAND) image
 
 sbom: .venv/complete ## write which packages the images hold, as CycloneDX, into build/

@@ -1,8 +1,9 @@
 """gunicorn's settings, read from the working directory (https://docs.gunicorn.org/en/stable/settings.html).
 
 Each can be overridden by the command line or by GUNICORN_CMD_ARGS, such as GUNICORN_CMD_ARGS="--threads 32".
+It serves any Django project that is laid out as startproject does: DJANGO_SETTINGS_MODULE says which, as in manage.py.
 
-Environment, beside what streaming.settings reads:
+Environment, beside what streams.environment reads:
     WORKER_CLASS: how a worker serves streams.
         gthread, the default: a thread for each of them, by WSGI.
         asgi: one event loop for all of them, by ASGI.
@@ -10,9 +11,10 @@ Environment, beside what streaming.settings reads:
     STREAMS_PER_WORKER: how many streams a worker may have open. With gthread less than its threads, by default all but
         four of them, and at least half; with asgi 500 by default.
     FORWARDED_ALLOW_IPS: from which peers X-Forwarded-Proto is believed; gunicorn reads it by itself. It never takes
-        REMOTE_ADDR from X-Forwarded-For: streaming.requests does, for the log.
+        REMOTE_ADDR from X-Forwarded-For: streams.requests does, for the log.
 """
 
+import importlib
 import os
 import shutil
 import sys
@@ -22,9 +24,14 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+_SETTINGS = os.environ.setdefault("DJANGO_SETTINGS_MODULE", "streaming.settings")
+_PROJECT = _SETTINGS.partition(".")[0]
+
 # Read here, in the master, before any worker: a value that can't be used ends gunicorn with one sentence.
 try:
-    from streaming import settings
+    from streams import environment, logs
+
+    importlib.import_module(_SETTINGS)
 except ImproperlyConfigured as error:
     sys.exit(f"Error: {error}")
 
@@ -34,16 +41,16 @@ bind = "0.0.0.0:8000"
 # The ASGI worker is gunicorn's own: the same master, signals, settings and logs as the others, and no further package.
 # Sync would be killed in the middle of a stream longer than `timeout`.
 _WORKERS = {
-    "gthread": ("streams.workers.Threads", "streaming.wsgi"),
-    "asgi": ("streams.workers.EventLoop", "streaming.asgi"),
-    "sync": ("streams.workers.OneAtATime", "streaming.wsgi"),
+    "gthread": ("streams.workers.Threads", f"{_PROJECT}.wsgi"),
+    "asgi": ("streams.workers.EventLoop", f"{_PROJECT}.asgi"),
+    "sync": ("streams.workers.OneAtATime", f"{_PROJECT}.wsgi"),
 }
-worker_class, wsgi_app = _WORKERS[settings.WORKER_CLASS]
+worker_class, wsgi_app = _WORKERS[environment.WORKER_CLASS]
 # Django has nothing to do at an ASGI server's start and end.
 asgi_lifespan = "off"
 # More than one, so that one that dies doesn't take all streams with it; 2 x 12 is the number of streams at a time.
 workers = 2
-threads = 16 if settings.WORKER_CLASS == "gthread" else 1
+threads = 16 if environment.WORKER_CLASS == "gthread" else 1
 # max_requests stays unset: a worker that reached it would end as after SIGTERM, and cut every stream that is longer
 # than graceful_timeout, without a log line and at a moment that nobody chose.
 
@@ -61,8 +68,8 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 # It would be made in the home directory, which cannot be written to in the image; nothing here uses it.
 control_socket_disable = True
 
-# gunicorn's lines in the form of all others. The access log is the line of streaming.requests.
-logconfig_dict = settings.LOGGING
+# gunicorn's lines in the form of all others. The access log is the line of streams.requests.
+logconfig_dict = logs.config()
 
 
 def on_starting(server: Any) -> None:

@@ -7,10 +7,10 @@ import asyncio
 from contextlib import nullcontext
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from streams.batching import abatched
 from streams.middleware import slot
 
 from download.answers import CSV, binary_headers, measured, stream, takes, whole_csv
-from download.batching import abatched
 from download.binary import binary_chunks
 from download.pacing import asleeping
 from download.params import BinaryParams, CsvParams, CsvStreamParams, MeasureParams

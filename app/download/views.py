@@ -6,10 +6,10 @@ For WSGI, where a thread serves each request and may wait. For ASGI there are th
 from contextlib import nullcontext
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from streams.batching import batched
 from streams.middleware import slot
 
 from download.answers import CSV, binary_headers, measured, stream, takes, whole_csv
-from download.batching import batched
 from download.binary import binary_chunks
 from download.pacing import sleeping
 from download.params import BinaryParams, CsvParams, CsvStreamParams, MeasureParams

@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotFound
 from django.views.decorators.http import require_safe
-from streaming.around import around
+from streams.around import around
 from streams.metrics import metrics
 from streams.registry import registry
 

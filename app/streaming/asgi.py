@@ -1,13 +1,11 @@
 """What gunicorn runs where WORKER_CLASS is asgi: `gunicorn streaming.asgi`."""
 
-import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext
 from django.core.asgi import get_asgi_application
-from streams.stream import unlogged
 
 # So that the views are the asynchronous ones, whoever runs this.
 os.environ["WORKER_CLASS"] = "asgi"
@@ -40,6 +38,3 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
     async with ThreadSensitiveContext(executor=_one_thread):
         await _django(scope, without_body, send)
-
-
-logging.getLogger("gunicorn.error").addFilter(unlogged)

@@ -5,24 +5,17 @@ Environment:
         By default localhost, 127.0.0.1 and [::1].
     DJANGO_DEBUG: true or false, false by default.
     DJANGO_SECRET_KEY: random at each start by default.
-    FORWARDED_ALLOW_IPS: addresses and networks of the edge, separated by commas, or * for any; gunicorn reads it too.
-        Only from there X-Forwarded-For and X-Forwarded-Proto are believed. By default 127.0.0.1,::1.
-    LOG_FORMAT: json or text, json by default.
-    STREAM_SECONDS: how long a stream may last, 1 to 86400; 960 by default.
-    WORKER_CLASS: gthread, asgi or sync, gthread by default; gunicorn.conf.py says what it means.
 
-gunicorn.conf.py also reads STREAMS_PER_WORKER: how many streams a worker may have open.
+streams.environment reads what is of streams and logs.
 A value that cannot be used stops the start with ImproperlyConfigured, which says what is wrong.
 """
 
-import ipaddress
 import os
 import re
 import secrets
 
 from django.core.exceptions import ImproperlyConfigured
-
-from streaming import logs
+from streams import logs
 
 
 def _flag(name: str) -> bool:
@@ -42,32 +35,6 @@ def _hosts(name: str, default: str) -> list[str]:
     return hosts
 
 
-def _networks(name: str, default: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    value = os.environ.get(name, default)
-    if value == "*":
-        return [ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")]
-    try:
-        return [ipaddress.ip_network(network.strip()) for network in value.split(",")]
-    except ValueError as error:
-        raise ImproperlyConfigured(
-            f"{name} is {value!r}, but must be addresses and networks separated by commas, or *: {error}."
-        ) from error
-
-
-def _choice(name: str, *options: str) -> str:
-    value = os.environ.get(name, options[0])
-    if value not in options:
-        raise ImproperlyConfigured(f"{name} is {value!r}, but must be {', '.join(options[:-1])} or {options[-1]}.")
-    return value
-
-
-def _number(name: str, default: int, lowest: int, highest: int) -> int:
-    value = os.environ.get(name, str(default))
-    if not re.fullmatch("[0-9]{1,9}", value) or not lowest <= int(value) <= highest:
-        raise ImproperlyConfigured(f"{name} is {value!r}, but must be a whole number from {lowest} to {highest}.")
-    return int(value)
-
-
 def _secret(name: str) -> str:
     value = os.environ.get(name)
     if value == "":
@@ -79,10 +46,6 @@ ALLOWED_HOSTS = _hosts("DJANGO_ALLOWED_HOSTS", default="localhost,127.0.0.1,[::1
 DEBUG = _flag("DJANGO_DEBUG")
 # Nothing here is signed: no sessions, no CSRF tokens, no cookies. So each pod may have a key of its own.
 SECRET_KEY = _secret("DJANGO_SECRET_KEY")
-# 15 minutes, which the parameters of the measuring stream allow, and one for what comes on top of its pauses.
-STREAM_SECONDS = _number("STREAM_SECONDS", default=960, lowest=1, highest=86_400)
-TRUSTED_EDGES = _networks("FORWARDED_ALLOW_IPS", default="127.0.0.1,::1")
-WORKER_CLASS = _choice("WORKER_CLASS", "gthread", "asgi", "sync")
 
 ROOT_URLCONF = "streaming.urls"
 WSGI_APPLICATION = "streaming.wsgi.application"
@@ -95,9 +58,9 @@ TIME_ZONE = "UTC"
 # Without GZipMiddleware: of a synchronous stream it hands on nothing until zlib has enough for a block, so short rows
 # all arrive at the end; of an asynchronous one it makes a gzip file for each chunk.
 MIDDLEWARE = [
-    "streaming.requests.logged",
+    "streams.requests.logged",
     "streams.middleware.bounded",
-    "streaming.middleware.head_without_body",
+    "streams.middleware.head_without_body",
     # Before CommonMiddleware, which checks Host: the kubelet sends the pod's IP.
     "health.middleware.probes",
     "django.middleware.security.SecurityMiddleware",

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.conf import settings
 from django.urls import URLPattern
 from django.urls import path as url
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from download import async_views, views
 from page import views as page
+from streams.environment import WORKER_CLASS
 
-downloads = async_views if settings.WORKER_CLASS == "asgi" else views
+downloads = async_views if WORKER_CLASS == "asgi" else views
 
 
 def _safe(path: str, view: Callable[..., Any]) -> URLPattern:

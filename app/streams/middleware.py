@@ -1,19 +1,23 @@
 """Puts every streaming response under the rules of this package, so that views need not know of them."""
 
 import contextlib
+import logging
 import socket
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 
-from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from streaming.around import around
 
+from streams.around import around
+from streams.environment import STREAM_SECONDS
 from streams.registry import registry
-from streams.stream import AsyncBody, Body, Stream
+from streams.stream import AsyncBody, Body, Stream, unlogged
 
 _RETRY_SECONDS = 5
+
+# Whatever server this runs in; where it is not gunicorn, nobody writes to that logger.
+logging.getLogger("gunicorn.error").addFilter(unlogged)
 
 
 class WrongIterator(TypeError):
@@ -27,7 +31,7 @@ def bounded(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpRespo
     A thread serves one stream for as long as it lasts. With every thread in one, the probes would wait, and the kubelet
     would kill a pod full of healthy streams. The view has run by then, but its generator has not been started.
 
-    Outside of what changes the body, to count what is sent, and inside of `streaming.requests.logged`.
+    Outside of what changes the body, to count what is sent, and inside of `streams.requests.logged`.
 
     Raises:
         WrongIterator: under ASGI a synchronous iterator, or under WSGI an asynchronous one. Django would collect all of
@@ -51,7 +55,7 @@ def bounded(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpRespo
         getattr(request, "started", time.monotonic()),
         lambda: _hang_up(request),
     )
-    if not stream.begin(settings.STREAM_SECONDS):
+    if not stream.begin(STREAM_SECONDS):
         response.close()
         return _refusal(request)
     source = response.streaming_content
@@ -97,3 +101,23 @@ def _hang_up(request: HttpRequest) -> None:
         # The client may have been faster.
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
+
+
+@around
+def head_without_body(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpResponseBase]:
+    """Answer HEAD with the header alone, without starting the generator of a stream (RFC 9110 section 9.3.2).
+
+    Django leaves that to the server, and gunicorn would run the generator to its end and drop every row.
+    """
+    response = yield
+    if request.method == "HEAD":
+        if response.streaming:
+            response.streaming_content = _nothing() if response.is_async else ()
+        else:
+            response.content = b""
+    return response
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield

@@ -8,8 +8,8 @@ a root file system. Prints one JSON object on standard output, for scripts/clust
     edge_images   images to load into the nodes for the edge
     edge_chart    folder of the ingress-nginx chart that belongs to them
     edge_values   values file for that chart
-    base          base image of the images that the Dockerfile builds
-    wheels        folder with the wheels for them, and pip's own
+    base          base image of the images that the Dockerfiles build
+    builder       the same, with the wheels for them and pip's own in /wheels
 
 Images are tagged with a digest of what they are made from: a change builds them anew, and what is there is kept.
 """
@@ -263,19 +263,23 @@ def controller_image(module: Path) -> str:
     return tag
 
 
-def wheels() -> Path:
-    """Fetch the wheels for the Dockerfile's images and pip's own, each checked against its pinned hash."""
+def builder_image(base: str) -> str:
+    """Add to the base the wheels for the Dockerfiles' images and pip's own, each checked against its pinned hash."""
     folder = WORK / "wheels"
-    requirements = (ROOT / "requirements" / "app.txt", ROOT / "requirements" / "streamcheck.txt", HERE / "pip.txt")
+    pins = (ROOT / "app" / "requirements.txt", ROOT / "scripts" / "streamcheck" / "requirements.txt", HERE / "pip.txt")
     marker = folder / ".complete"
-    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in requirements)).hexdigest()
+    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in pins)).hexdigest()
     if not (marker.exists() and marker.read_text() == wanted):
         shutil.rmtree(folder, ignore_errors=True)
         pip = (sys.executable, "-m", "pip", "download", "--only-binary=:all:", "--no-deps", "--require-hashes")
-        for path in requirements:
-            step(f"Fetch the wheels of {path.name}", *pip, "-d", folder, "-r", path)
+        for path in pins:
+            step(f"Fetch the wheels of {path.relative_to(ROOT)}", *pip, "-d", folder, "-r", path)
         marker.write_text(wanted)
-    return folder
+    tag = f"streaming-build/builder:{hashlib.sha256((base + wanted).encode()).hexdigest()[:12]}"
+    if not has_image(tag):
+        build_image(tag, "ARG BASE\nFROM ${BASE}\nCOPY wheels /wheels\n", {"wheels": folder}, base=base)
+        forget_older(tag)
+    return tag
 
 
 def kind_patch() -> dict[str, object]:
@@ -293,14 +297,15 @@ def main() -> None:
     module = Path(go_download("ingress-nginx", "k8s.io/ingress-nginx"))
     controller = controller_image(module)
     values = WORK / "edge-values.yaml"
+    base = root_file_system("python", "trixie", APP_PACKAGES)
     result = {
         "node_image": node_image(),
         "kind_patch": kind_patch(),
         "edge_images": [controller],
         "edge_chart": str(module / "charts" / "ingress-nginx"),
         "edge_values": str(values),
-        "base": root_file_system("python", "trixie", APP_PACKAGES),
-        "wheels": str(wheels()),
+        "base": base,
+        "builder": builder_image(base),
     }
     image, _, tag = controller.rpartition(":")
     values.write_text((HERE / "controller" / "values.yaml").read_text().format(image=image, tag=tag))

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
@@ -52,22 +54,23 @@ def _up(cluster: kind.Cluster, forced: str) -> None:
     cluster.note(path=source.path)
     release.restrict(cluster, "default")
     release.install_edge(cluster, source)
-    _image(cluster, source)
+    _image(cluster, source, images.OURS)
 
 
-def _image(cluster: kind.Cluster, source: images.Images) -> None:
-    images.build(source)
-    if images.APP in cluster.load(*images.OURS):
-        release.restart(cluster)
+def _image(cluster: kind.Cluster, source: images.Images, wanted: Mapping[str, Path]) -> None:
+    images.build(source, wanted)
+    release.restart(cluster, cluster.load(*wanted))
 
 
 @main.command()
+@click.option("--project", envvar="PROJECT", help="Folder of a Django project, to build its image instead.")
 @click.pass_obj
-def image(cluster: kind.Cluster) -> None:
+def image(cluster: kind.Cluster, project: str | None) -> None:
     """Build the demo's image and streamcheck's and load them into the cluster; what runs an old one is restarted."""
+    wanted = dict([images.project(project)]) if project else images.OURS
     engine.ensure()
     _require(cluster)
-    _image(cluster, images.get(cluster.record()["path"]))
+    _image(cluster, images.get(cluster.record()["path"]), wanted)
 
 
 def _require(cluster: kind.Cluster) -> None:

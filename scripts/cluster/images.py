@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,10 @@ VERSION = "0.1.0"  # appVersion in chart/Chart.yaml
 # As in chart/values.yaml.
 APP = f"streaming-demo:{VERSION}"
 STREAMCHECK = f"streamcheck:{VERSION}"
-# With their targets in the Dockerfile.
-OURS = {STREAMCHECK: ("--target", "streamcheck"), APP: ()}
+# With their folders.
+OURS = {STREAMCHECK: ROOT / "scripts" / "streamcheck", APP: ROOT / "app"}
+# For `make clean`: what is built of a project of the user's has a name that we don't know.
+_MADE_HERE = "django-streaming-kubernetes.made-here=true"
 
 # Built for kind v0.33.0; Kubernetes 1.35 is the newest that the last ingress-nginx chart supports.
 _NODE = "kindest/node:v1.35.8@sha256:07b2536e30b803ed61d1677a79df6115f798ce64c80f9e22f6ed45afd09323c0"
@@ -42,8 +46,8 @@ class Images:
         kind_patch: what the node image needs in the kind configuration.
         edge_images: images to load into the nodes for the edge.
         edge_values: values files for the edge's chart beside k8s/edges/ingress-nginx.yaml.
-        base: base image of our own, the Dockerfile's if empty.
-        wheels: folder with the wheels for them, where their build has no network.
+        base: base image of our own, the Dockerfiles' if empty.
+        builder: image in which their packages are installed, where that has no network; the base if empty.
     """
 
     path: str
@@ -53,7 +57,7 @@ class Images:
     edge_images: tuple[str, ...] = ()
     edge_values: tuple[str, ...] = ()
     base: str = ""
-    wheels: Path | None = None
+    builder: str = ""
 
 
 def choose(forced: str, before: str) -> str:
@@ -135,36 +139,75 @@ def _from_registries() -> Images:
         edge_images=tuple(result["edge_images"]),
         edge_values=(result["edge_values"],),
         base=result["base"],
-        wheels=Path(result["wheels"]),
+        builder=result["builder"],
     )
 
 
-def build(images: Images) -> None:
-    """Build the application's image and streamcheck's.
+def project(folder: str) -> tuple[str, Path]:
+    """Return the name of the image of a Django project, and the project's folder.
+
+    Raises:
+        Trouble: there is no Dockerfile in it, or an image can't have its name.
+    """
+    path = Path(folder).resolve()
+    if not (path / "Dockerfile").is_file():
+        raise Trouble(
+            f"PROJECT is {folder!r}, but must be the folder of a Django project with a Dockerfile: docs/your-app.md "
+            "says what to copy there"
+        )
+    if not re.fullmatch(r"[a-z0-9]+([._-]+[a-z0-9]+)*", path.name):
+        raise Trouble(
+            f"PROJECT is {folder!r}, but the image gets the folder's name, and that may have only lower-case letters, "
+            "digits, and . _ - between them"
+        )
+    return f"{path.name}:{VERSION}", path
+
+
+def build(images: Images, wanted: Mapping[str, Path]) -> None:
+    """Build images.
+
+    Args:
+        images: what they are made of.
+        wanted: name of each, and the folder with its Dockerfile.
 
     Raises:
         Trouble: docker build failed.
     """
-    handed_in = ROOT / "build" / "wheels"
-    shutil.rmtree(handed_in, ignore_errors=True)
-    if images.wheels:
-        shutil.copytree(images.wheels, handed_in)
-    base = ("--build-arg", f"BASE={images.base}") if images.base else ()
+    arguments = {"BASE": images.base, "BUILDER": images.builder}
+    options = [f"--build-arg={name}={value}" for name, value in arguments.items() if value]
     # Without registries BuildKit can't fetch its frontend; the engine's own builder does as well.
-    environment = {"DOCKER_BUILDKIT": "0"} if images.wheels else None
-    for name, target in OURS.items():
-        command = ("docker", "build", *base, "--build-arg", f"VERSION={VERSION}", *target, "-t", name, ".")
+    environment = {"DOCKER_BUILDKIT": "0"} if images.builder else None
+    for name, folder in wanted.items():
+        labels = {"version": VERSION} if name in OURS else {}
+        if name == APP:
+            labels |= {
+                "title": "django-streaming-kubernetes",
+                "description": "Django responses that stream, behind a Kubernetes edge",
+                "licenses": "MIT",
+            }
+        told = [f"--label=org.opencontainers.image.{label}={value}" for label, value in labels.items()]
+        command: tuple[str | Path, ...] = (
+            "docker",
+            "build",
+            *options,
+            f"--label={_MADE_HERE}",
+            *told,
+            "-t",
+            name,
+            folder,
+        )
         run.step(f"Build the image {name}", *command, env=environment, log=f"image-{name.split(':')[0]}")
 
 
 def remove() -> list[str]:
     """Remove the images that were built or pulled here from the engine; return their names."""
     wanted = ("streaming-demo:", "streamcheck:", "streaming/", "streaming-build/", "kindest/node", "registry.k8s.io/")
-    listed = run.output("docker", "images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").splitlines()
+    listing = ("docker", "images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
+    made = run.output(*listing, "--filter", f"label={_MADE_HERE}").splitlines()
     names = []
-    for line in listed:
+    for line in run.output(*listing).splitlines():
         name, identity = line.split()
-        if name.startswith(wanted) and run.succeeds(
+        if (name.startswith(wanted) or line in made) and run.succeeds(
             "docker", "rmi", "--force", name if "<none>" not in name else identity
         ):
             names.append(name)

@@ -6,6 +6,7 @@ import json
 import re
 import time
 import urllib.request
+from collections.abc import Collection
 
 from cluster import images, run, tools
 from cluster.kind import Cluster
@@ -133,11 +134,13 @@ def _recover(cluster: Cluster, release: str, namespace: str) -> None:
         run.output(*helm(cluster, "rollback", release, "--namespace", namespace))
 
 
-def restart(cluster: Cluster) -> None:
-    """Replace the pods that run an image whose tag has got other content, wherever the demo is installed."""
+def restart(cluster: Cluster, loaded: Collection[str]) -> None:
+    """Replace the pods that run one of these images, wherever the chart is installed: its tag has got other content."""
     label = "app.kubernetes.io/name=streaming"
     found = json.loads(cluster.kubectl("get", "deploy", "-A", "-l", label, "-o", "json"))
     for deployment in found["items"]:
+        if deployment["spec"]["template"]["spec"]["containers"][0]["image"] not in loaded:
+            continue
         namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
         cluster.kubectl("rollout", "restart", "-n", namespace, f"deploy/{name}")
         cluster.kubectl("rollout", "status", "-n", namespace, f"deploy/{name}", "--timeout=180s", timeout=190)

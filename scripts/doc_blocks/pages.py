@@ -6,6 +6,7 @@ A mark is a comment above a block, which GitHub does not show:
     <!-- run: cluster -->                        … the demo on its cluster
     <!-- run: cluster, first: COMMAND -->        … in a state that this command brings about, which is not shown
     <!-- run: cluster, printed by: COMMAND -->   the block is what this command prints, and holds no command
+    <!-- run: cluster, added to: FILE -->        the block, of any language, is added at the end of this file
     <!-- not run: REASON -->
 
 In a block a line that begins with `$ ` is a command, which goes on in the next line after a backslash. The lines that
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = "..."
 
 _MARK = re.compile(
-    r"<!-- (?:run: (?P<where>local|cluster)(?:, (?P<how>first|printed by): (?P<command>.+?))?"
+    r"<!-- (?:run: (?P<where>local|cluster)(?:, (?P<how>first|printed by|added to): (?P<command>.+?))?"
     r"|not run: (?P<reason>.+?)) -->"
 )
 # In this order: what is replaced first is not seen by those that follow.
@@ -100,16 +101,21 @@ def blocks(text: str) -> list[Block]:
     lines = text.splitlines()
     found = []
     for token in MarkdownIt().parse(text):
-        if token.type != "fence" or token.info.strip() != "console" or token.map is None:
+        if token.type != "fence" or token.map is None:
             continue
         start, end = token.map[0] + 1, token.map[1] - 1
         mark = _MARK.fullmatch(lines[token.map[0] - 1].strip()) if token.map[0] else None
+        if mark is None and token.info.strip() != "console":
+            continue
         if mark is None:
             raise BadPage(f"line {start}: a console block needs a mark above it, such as <!-- run: local -->")
         if mark["reason"]:
             continue
         if mark["how"] == "printed by":
             commands = [Command(mark["command"], start, tuple(lines[start:end]))]
+        elif mark["how"] == "added to":
+            content = "\n".join(lines[start:end])
+            commands = [Command(f"cat >> {mark['command']} <<'END OF BLOCK'\n{content}\nEND OF BLOCK", end, ())]
         else:
             commands = list(_commands(lines, start, end))
         first = mark["command"] if mark["how"] == "first" else ""

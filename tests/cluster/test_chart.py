@@ -177,6 +177,14 @@ def test_helm_test_asks_the_edge_or_the_service_under_a_host_that_is_answered(
         assert trusts == origin.startswith("https:") == ("volumes" in spec) == ("volumeMounts" in container)
 
 
+def test_helm_test_asks_for_the_streams_that_the_app_has(cluster: Cluster) -> None:
+    pod = render(cluster, values="test: {timing: '/ticks?a=b%20c', backpressure: ''}")["Pod"]
+    assert [(each["name"], each["args"][1]) for each in pod["spec"]["containers"]] == [
+        ("timing", f"http://{EDGE}/ticks?a=b%20c")
+    ]
+    assert "Pod" not in render(cluster, values="test: {timing: '', backpressure: ''}")
+
+
 def test_the_pod_of_helm_test_gets_none_of_the_streams(cluster: Cluster) -> None:
     objects = render(cluster, values="test: {image: {repository: a.test/b, tag: '1.2'}}")
     selector, labels = objects["Service"]["spec"]["selector"], objects["Pod"]["metadata"]["labels"]
@@ -333,6 +341,8 @@ WRONG = [
     ("image: {repository: ''}", 'image.repository is "", but must be the name of an image'),
     ("image: {pullPolicy: always}", "at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'"),
     ("image: streaming-demo:0.1.0", "at '/image': got string, want object"),
+    ("test: {timing: measure}", "at '/test/timing': 'measure' does not match pattern"),
+    ("test: {backpressure: '/a b'}", "at '/test/backpressure': '/a b' does not match pattern"),
     ("ingress: {host: 'http://a.test'}", 'ingress.host is "http://a.test", but must be a host name in lower case'),
     ("ingress: {host: 'a.test:8080'}", 'ingress.host is "a.test:8080", but must be a host name in lower case, without'),
     ("ingress: {host: a.test/path}", 'ingress.host is "a.test/path", but must be a host name'),

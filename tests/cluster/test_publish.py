@@ -93,7 +93,7 @@ def test_the_list_of_an_image_names_its_debian_and_its_python_packages() -> None
     there = run.output("docker", "run", "--rm", "--entrypoint", "dpkg-query", image, "-W", "-f", "${Package}\n").split()
     assert {"libc6", "base-files"} <= set(there)
     assert set(there) <= {purl.split("/")[-1].partition("@")[0] for purl in purls if purl.startswith("pkg:deb/debian/")}
-    locked = (ROOT / "requirements" / "app.txt").read_text()
+    locked = (ROOT / "app" / "requirements.txt").read_text()
     for package in ("django", "gunicorn"):
         found = re.search(rf"^{package}==(\S+)", locked, re.MULTILINE)
         assert found

@@ -26,6 +26,7 @@ class Service:
         worker: the value of WORKER_CLASS.
         streams: how many may be open at a time, 1 to 4; twice as many threads where there are threads.
         app: instead of ours.
+        project: folder of the Django project.
         environment: further variables.
     """
 
@@ -36,6 +37,7 @@ class Service:
         worker: str = "gthread",
         streams: int = 2,
         app: str | None = None,
+        project: Path = APP,
         **environment: str,
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -52,7 +54,7 @@ class Service:
         with self._log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{self.port}", *few, *args],
-                cwd=APP,
+                cwd=project,
                 env=env | environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,

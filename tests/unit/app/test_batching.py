@@ -14,9 +14,9 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from download.batching import AGE, SIZE, abatched, batched
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from streams.batching import AGE, SIZE, abatched, batched
 
 # An age that no test reaches, on however busy a machine.
 NEVER = 3600.0

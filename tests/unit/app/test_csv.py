@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from django.test import Client
 from download import views
-from download.batching import SIZE
 from download.pacing import Pause, Steps, sleeping
 from download.rows import csv_rows
+from streams.batching import SIZE
 
 BODY = b"One,Two,Three\r\n" + b"".join(b"Hello,world,%d\r\n" % number for number in range(1, 100))
 
@@ -95,7 +95,7 @@ def test_batches_are_the_same_bytes_in_fewer_writes(wsgi: Callable[..., Any], de
 
 def test_batches_of_fast_rows_are_full(wsgi: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = itertools.count(step=1e-9)
-    monkeypatch.setattr("download.batching.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("streams.batching.time.monotonic", lambda: next(ticks))
     batches = wsgi("GET", "/download_csv_streaming?rows=20000&chunk=batch").chunks
     assert len(batches) == 6
     assert all(SIZE - 20 < len(batch) <= SIZE for batch in batches[:-1])

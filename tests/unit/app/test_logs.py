@@ -10,8 +10,8 @@ import pytest
 from django.test import Client, RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
-from streaming.logs import Formatter, config
-from streaming.requests import client_of
+from streams.logs import Formatter, config
+from streams.requests import client_of
 
 
 def _record(message: str, *args: object, **attributes: object) -> logging.LogRecord:

@@ -94,4 +94,5 @@ def _settings(monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[str, 
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return runpy.run_path(str(APP / "streaming" / "settings.py"))
+    read = [runpy.run_path(str(APP / file)) for file in ("streams/environment.py", "streaming/settings.py")]
+    return read[0] | read[1]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.test import RequestFactory
 from prometheus_client import REGISTRY
@@ -148,7 +147,7 @@ def test_stream_past_the_bound_is_refused_and_never_started(own_registry: Regist
 def test_time_limit_breaks_off(
     own_registry: Registry, lines: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settings, "STREAM_SECONDS", 0.1)
+    monkeypatch.setattr(middleware, "STREAM_SECONDS", 0.1)
     own_registry.limit = 1
     response, chunks = _serve(iter(lambda: b"row\n", b""))
     next(chunks)

@@ -92,21 +92,48 @@ def test_the_images_that_are_built_are_those_that_the_chart_runs() -> None:
 
 
 def test_the_base_image_is_pinned() -> None:
-    base = re.findall("^ARG BASE=(.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    assert len(base) == 1
-    assert re.fullmatch(r"python:3\.13-slim@sha256:[0-9a-f]{64}", base[0])
+    texts = [(folder / "Dockerfile").read_text() for folder in images.OURS.values()]
+    bases = {base for text in texts for base in re.findall("^ARG BASE=(.*)$", text, re.MULTILINE)}
+    assert len(texts) == 2
+    assert len(bases) == 1
+    assert re.fullmatch(r"python:3\.13-slim@sha256:[0-9a-f]{64}", bases.pop())
 
 
-def locked(name: str) -> dict[str, str]:
+def locked(path: str) -> dict[str, str]:
     """Return the versions of a requirements file by package."""
-    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements" / f"{name}.txt").read_text(), re.MULTILINE))
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / path).read_text(), re.MULTILINE))
 
 
 def test_the_images_hold_the_versions_that_are_tested_here_and_all_that_streamcheck_needs() -> None:
-    image = locked("streamcheck")
-    assert (image | locked("app")).items() <= locked("dev").items()
+    image = locked("scripts/streamcheck/requirements.txt")
+    assert (image | locked("app/requirements.txt")).items() <= locked("requirements/dev.txt").items()
     project = tomllib.loads((ROOT / "scripts" / "streamcheck" / "pyproject.toml").read_text())["project"]
     assert {re.split("[^a-z0-9-]", each)[0] for each in project["dependencies"]} <= image.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "sentence"),
+    [
+        ("shop", [], "must be the folder of a Django project with a Dockerfile: docs/your-app.md says"),
+        ("My Shop", ["Dockerfile"], "the image gets the folder's name, and that may have only lower-case letters"),
+        ("shop_", ["Dockerfile"], "the image gets the folder's name, and that may have only lower-case letters"),
+    ],
+)
+def test_a_project_that_no_image_can_be_made_of_is_refused(
+    tmp_path: Path, name: str, files: list[str], sentence: str
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    for file in files:
+        (folder / file).touch()
+    with pytest.raises(Trouble, match=f"^PROJECT is '{folder}', but .*{sentence}"):
+        images.project(str(folder))
+
+
+def test_the_image_of_a_project_has_the_name_of_its_folder_and_the_version_that_the_chart_runs(tmp_path: Path) -> None:
+    (tmp_path / "my-shop").mkdir()
+    (tmp_path / "my-shop" / "Dockerfile").touch()
+    assert images.project(f"{tmp_path}/my-shop/") == ("my-shop:0.1.0", tmp_path / "my-shop")
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 import pkgutil
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from doc_blocks.pages import (
     ROOT,
     BadPage,
@@ -42,6 +44,18 @@ def test_a_mark_names_what_is_not_in_the_block() -> None:
     assert (block.where, block.first) == ("cluster", "helm uninstall x --wait")
     (block,) = blocks(page("<!-- run: cluster, printed by: make demo -->", "a", "b"))
     assert [(command.text, command.output) for command in block.commands] == [("make demo", ("a", "b"))]
+
+
+def test_a_block_can_be_a_part_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "views.py"
+    lines = ("import os", "", "$ = 'not a command $HOME'")
+    text = page(f"<!-- run: local, added to: {file} -->", *lines).replace("console", "python")
+    (block,) = blocks(text)
+    (command,) = block.commands
+    for _ in range(2):
+        subprocess.run(["sh", "-c", f"{command.text}\nexit $?"], check=True)
+    assert file.read_text().splitlines() == [*lines, *lines]
+    assert blocks(page("", *lines).replace("console", "python")) == []
 
 
 def test_a_block_that_is_not_run_says_why() -> None:
@@ -136,7 +150,7 @@ def test_every_link_within_the_repository_leads_somewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_console_block_has_a_mark(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    marked = len(re.findall("^<!-- (?:not )?run: ", text, re.MULTILINE))
+    marked = len(re.findall("^<!-- (?:not )?run: (?!.*added to: )", text, re.MULTILINE))
     assert marked == len(re.findall(f"^{FENCE}console$", text, re.MULTILINE))
     blocks(text)
 
@@ -150,3 +164,14 @@ def test_what_a_page_names_in_the_code_exists(path: Path) -> None:
             assert re.search(rf"def {name}\(", tests), f"there is no {name}"
         else:
             pkgutil.resolve_name(name)
+
+
+def test_an_app_of_ones_own_changes_at_most_five_values_of_the_chart() -> None:
+    (text,) = re.findall(f"{FENCE}yaml\n(.*?)\n{FENCE}", (ROOT / "docs" / "your-app.md").read_text(), re.DOTALL)
+    groups = yaml.safe_load(text)
+    chart = yaml.safe_load((ROOT / "chart" / "values.yaml").read_text())
+    changed = {f"{group}.{name}" for group, values in groups.items() for name in values}
+    assert 0 < len(changed) <= 5
+    assert changed <= {
+        f"{group}.{name}" for group, values in chart.items() if isinstance(values, dict) for name in values
+    }

@@ -2,12 +2,11 @@
 
 import json
 import logging
-import os
 import time
 import traceback
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
+from streams.environment import LOG_FORMAT
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
 
@@ -75,18 +74,6 @@ def _text(line: dict[str, Any]) -> str:
     return " ".join([head, *fields])
 
 
-def form() -> str:
-    """Return the value of LOG_FORMAT, "json" by default.
-
-    Raises:
-        ImproperlyConfigured: it is neither "json" nor "text".
-    """
-    value = os.environ.get("LOG_FORMAT", "json")
-    if value not in ("json", "text"):
-        raise ImproperlyConfigured(f"LOG_FORMAT is {value!r}, but must be json or text.")
-    return value
-
-
 def config() -> dict[str, Any]:
     """Return a configuration for logging.config.dictConfig, the same for Django and for gunicorn.
 
@@ -96,10 +83,10 @@ def config() -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": "streaming.logs.Formatter", "form": form()}},
+        "formatters": {"line": {"()": "streams.logs.Formatter", "form": LOG_FORMAT}},
         "filters": {
-            "exceptions": {"()": "streaming.logs.Exceptions"},
-            "no_traceback": {"()": "streaming.logs.NoTraceback"},
+            "exceptions": {"()": "streams.logs.Exceptions"},
+            "no_traceback": {"()": "streams.logs.NoTraceback"},
         },
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
@@ -108,7 +95,7 @@ def config() -> dict[str, Any]:
         },
         "root": {"handlers": ["stderr"], "level": "INFO"},
         "loggers": {
-            # Exceptions alone: `streaming.requests` has a line for each answer, whatever its status.
+            # Exceptions alone: `streams.requests` has a line for each answer, whatever its status.
             "django.request": to_stderr | {"level": "ERROR", "filters": ["exceptions"]},
             # A Host that is not allowed, and the like.
             "django.security": to_stderr | {"handlers": ["brief"]},

@@ -7,10 +7,10 @@ import time
 import uuid
 from collections.abc import Generator, Sequence
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
-from streaming.around import around
+from streams.around import around
+from streams.environment import TRUSTED_EDGES
 
 logger = logging.getLogger("requests")
 
@@ -35,7 +35,7 @@ def logged(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpRespon
     request_id = asked if _SANE_ID.fullmatch(asked) else uuid.uuid4().hex
     request.log_fields = {
         "request_id": request_id,
-        "client": client_of(request, settings.TRUSTED_EDGES),
+        "client": client_of(request, TRUSTED_EDGES),
         "method": request.method,
         "path": request.get_full_path()[:_SHOWN_PATH],
     }
