@@ -20,7 +20,10 @@ from doc_blocks.pages import (
 )
 
 FENCE = "```"
-PAGES = [*pages(), *sorted((ROOT / "scripts").glob("*/README.md")), *sorted((ROOT / "chart").glob("*.md"))]
+# All that are shipped, those among them that are not run.
+PAGES = sorted(
+    {*pages(), *(page for folder in ("docs", "chart", "scripts", ".github") for page in (ROOT / folder).rglob("*.md"))}
+)
 
 
 def page(mark: str, *lines: str) -> str:
@@ -133,7 +136,7 @@ def test_every_link_within_the_repository_leads_somewhere(path: Path) -> None:
     assert broken_links(path) == []
 
 
-@pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_console_block_has_a_mark(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     marked = len(re.findall("^<!-- (?:not )?run: ", text, re.MULTILINE))
@@ -141,7 +144,7 @@ def test_every_console_block_has_a_mark(path: Path) -> None:
     blocks(text)
 
 
-@pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_a_page_names_in_the_code_exists(path: Path) -> None:
     """A test by its name; a class, function or method of Django or gunicorn by its path."""
     tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
