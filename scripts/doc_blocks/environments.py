@@ -33,6 +33,14 @@ _LOCAL: Mapping[str, tuple[str, Callable[[], LocalEdge]]] = {
     "HTTP2_EDGE": ("url", lambda: LocalEdge(directives="http2 on;")),
     "BUFFERING_TLS_EDGE": ("tls_url", _tls_edge),
     "CACERT": ("cacert", _tls_edge),
+    "GZIP_EDGE": (
+        "url",
+        lambda: LocalEdge(buffering="on", directives="gzip on; gzip_types text/plain; gzip_min_length 0;"),
+    ),
+    "SYNC_EDGE": (
+        "url",
+        lambda: LocalEdge(gunicorn_args=["--worker-class", "sync", "--threads", "1", "--timeout", "3"]),
+    ),
     "IMPATIENT_EDGE": ("url", lambda: LocalEdge(read_timeout="2s")),
     "EXAMPLES": (
         "app_url",
