@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -59,7 +60,7 @@ def test_every_outcome_and_log_field_is_explained(wsgi: Callable[..., Any], capl
         wsgi("GET", "/measure?rows=1")
         with pytest.raises(Exception, match="fail"):
             wsgi("GET", "/measure?rows=2&delay_ms=0&fail_after=1")
-        stopping = Stream(Registry(), "GET / 200", {}, 0, lambda: None)
+        stopping = Stream(Registry(), "GET / 200", {}, time.monotonic(), lambda: None)
         stopping.begin(60)
         stopping.stop("its time was up")
     lines = [json.loads(Formatter().format(record)) for record in caplog.records]
