@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from doc_blocks.pages import (
     ROOT,
     BadPage,
@@ -18,8 +19,10 @@ from doc_blocks.pages import (
     rewritten,
     shown,
 )
+from streamcheck.cli import cli
 
 FENCE = "```"
+ISSUE_FORM = ROOT / ".github" / "ISSUE_TEMPLATE" / "stream.yml"
 # All that are shipped, those among them that are not run.
 PAGES = sorted(
     {*pages(), *(page for folder in ("docs", "chart", "scripts", ".github") for page in (ROOT / folder).rglob("*.md"))}
@@ -153,3 +156,23 @@ def test_what_a_page_names_in_the_code_exists(path: Path) -> None:
             assert re.search(rf"def {name}\(", tests), f"there is no {name}"
         else:
             pkgutil.resolve_name(name)
+
+
+@pytest.mark.parametrize("path", [*PAGES, ISSUE_FORM], ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_page_tells_to_type_exists(path: Path) -> None:
+    """A target of make; an option of streamcheck's commands."""
+    text = path.read_text(encoding="utf-8")
+    targets = re.findall("^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"(?:`|\$ )make ([a-z-]+)", text)) <= set(targets)
+    for name, rest in re.findall(r"\bstreamcheck (verify|diagnose)\b([^`|\n]*)", text):
+        command = cli.commands[name]
+        options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        assert set(re.findall(r" (--[a-z0-9.-]+)", rest)) <= options
+
+
+def test_the_issue_form_asks_for_what_streamcheck_says() -> None:
+    form = yaml.safe_load(ISSUE_FORM.read_text(encoding="utf-8"))
+    asked = {field["id"]: field for field in form["body"] if "id" in field}
+    assert "streamcheck verify --json" in asked["verify"]["attributes"]["description"]
+    assert asked["verify"]["validations"] == {"required": True}
+    assert "streamcheck diagnose --json" in asked["diagnose"]["attributes"]["description"]
