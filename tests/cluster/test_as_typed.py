@@ -70,22 +70,22 @@ def test_verify_prints_a_verdict(cluster: Cluster, edge: str) -> None:
 
 
 def test_the_stream_can_be_broken_and_put_right_again(cluster: Cluster, edge: str) -> None:
-    broken, right = readme_upgrades()
+    broken, right = upgrades()
     for command, verdict in ((broken, "FAIL"), (right, "PASS")):
         subprocess.run(release.helm(cluster, *command), check=True, timeout=120, cwd=ROOT)
         time.sleep(3)  # the edge takes up the Ingress
         assert f"verdict: {verdict}" in _make_command("verify").stdout
 
 
-def readme_upgrades() -> list[list[str]]:
-    """Return the arguments of the README's `helm upgrade` commands: the one that breaks the stream, and its undoing."""
-    found = re.findall(r"(?:\$ |`)helm (upgrade (?:[^`$\\]|\\\n|\\\.)+)", (ROOT / "README.md").read_text())
+def upgrades() -> list[list[str]]:
+    """Return the arguments of demo.md's `helm upgrade` commands: the one that breaks the stream, and its undoing."""
+    found = re.findall(r"(?:\$ |`)helm (upgrade (?:[^`$\\]|\\\n|\\\.)+)", (ROOT / "docs" / "demo.md").read_text())
     return [shlex.split(arguments.replace("\\\n", "")) for arguments in found]
 
 
 def test_demo_can_be_repeated_and_ends_with_the_verdict(cluster: Cluster, edge: str) -> None:
     """Even where the user has changed the release by hand."""
-    subprocess.run(release.helm(cluster, *readme_upgrades()[0]), check=True, timeout=120, cwd=ROOT)
+    subprocess.run(release.helm(cluster, *upgrades()[0]), check=True, timeout=120, cwd=ROOT)
     done = _make_command("demo")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.rstrip().endswith("verdict: PASS")

@@ -76,7 +76,7 @@ _OTHERS = (
 )
 
 # https://www.envoyproxy.io/docs/envoy/latest/start/quick-start/configuration-static, with no setting at all
-_ENVOY = """
+ENVOY = """
 static_resources:
   listeners:
   - address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
@@ -153,11 +153,11 @@ def running(folder: Path, files: Path) -> Iterator[Servers]:
         demo = Service(folder, "--threads", "64")
         stack.callback(demo.end)
         ports = dict(
-            zip([*NGINX, *_SECURE, *_OTHERS], _free_ports(len(NGINX) + len(_SECURE) + len(_OTHERS)), strict=True)
+            zip([*NGINX, *_SECURE, *_OTHERS], free_ports(len(NGINX) + len(_SECURE) + len(_OTHERS)), strict=True)
         )
         ports["demo"] = demo.port
         (folder / "nginx.conf").write_text(_nginx_conf(ports, folder))
-        (folder / "envoy.yaml").write_text(_ENVOY.format(port=ports["envoy"], app=ports["app"]))
+        (folder / "envoy.yaml").write_text(ENVOY.format(port=ports["envoy"], app=ports["app"]))
         (folder / "Caddyfile").write_text(_CADDY.format(**ports, folder=folder, files=files))
         python = [sys.executable, "-m"]
         loopback = ["--bind", "127.0.0.1", "--directory", str(files)]
@@ -251,7 +251,7 @@ def _wait_for(name: str, port: int, folder: Path) -> None:
             time.sleep(0.05)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [one.getsockname()[1] for one in sockets]

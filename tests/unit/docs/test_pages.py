@@ -20,9 +20,14 @@ from doc_blocks.pages import (
     rewritten,
     shown,
 )
+from streamcheck.cli import cli
 
 FENCE = "```"
-PAGES = [*pages(), *sorted((ROOT / "scripts").glob("*/README.md")), *sorted((ROOT / "chart").glob("*.md"))]
+ISSUE_FORM = ROOT / ".github" / "ISSUE_TEMPLATE" / "stream.yml"
+# All that are shipped, those among them that are not run.
+PAGES = sorted(
+    {*pages(), *(page for folder in ("docs", "chart", "scripts", ".github") for page in (ROOT / folder).rglob("*.md"))}
+)
 
 
 def page(mark: str, *lines: str) -> str:
@@ -147,7 +152,7 @@ def test_every_link_within_the_repository_leads_somewhere(path: Path) -> None:
     assert broken_links(path) == []
 
 
-@pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_console_block_has_a_mark(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     marked = len(re.findall("^<!-- (?:not )?run: (?!.*added to: )", text, re.MULTILINE))
@@ -155,7 +160,7 @@ def test_every_console_block_has_a_mark(path: Path) -> None:
     blocks(text)
 
 
-@pytest.mark.parametrize("path", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_a_page_names_in_the_code_exists(path: Path) -> None:
     """A test by its name; a class, function or method of Django or gunicorn by its path."""
     tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
@@ -175,3 +180,23 @@ def test_an_app_of_ones_own_changes_at_most_five_values_of_the_chart() -> None:
     assert changed <= {
         f"{group}.{name}" for group, values in chart.items() if isinstance(values, dict) for name in values
     }
+
+
+@pytest.mark.parametrize("path", [*PAGES, ISSUE_FORM], ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_page_tells_to_type_exists(path: Path) -> None:
+    """A target of make; an option of streamcheck's commands."""
+    text = path.read_text(encoding="utf-8")
+    targets = re.findall("^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"(?:`|\$ )make ([a-z-]+)", text)) <= set(targets)
+    for name, rest in re.findall(r"\bstreamcheck (verify|diagnose)\b([^`|\n]*)", text):
+        command = cli.commands[name]
+        options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        assert set(re.findall(r" (--[a-z0-9.-]+)", rest)) <= options
+
+
+def test_the_issue_form_asks_for_what_streamcheck_says() -> None:
+    form = yaml.safe_load(ISSUE_FORM.read_text(encoding="utf-8"))
+    asked = {field["id"]: field for field in form["body"] if "id" in field}
+    assert "streamcheck verify --json" in asked["verify"]["attributes"]["description"]
+    assert asked["verify"]["validations"] == {"required": True}
+    assert "streamcheck diagnose --json" in asked["diagnose"]["attributes"]["description"]
