@@ -168,7 +168,7 @@ def build(images: Images, wanted: Mapping[str, Path]) -> None:
 
     Args:
         images: what they are made of.
-        wanted: name of each, and the folder with its Dockerfile.
+        wanted: name of each, and its folder.
 
     Raises:
         Trouble: docker build failed.
@@ -192,6 +192,8 @@ def build(images: Images, wanted: Mapping[str, Path]) -> None:
             *options,
             f"--label={_MADE_HERE}",
             *told,
+            "--file",
+            ROOT / "Dockerfile" if name == APP else folder / "Dockerfile",
             "-t",
             name,
             folder,

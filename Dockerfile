@@ -1,5 +1,5 @@
-# The image of a Django project, whose folder is the context: `docker build app` makes the demo's. Nothing in here is about
-# the demo. Builds with the legacy builder and with BuildKit, with a network and without.
+# The image of a Django project, whose folder is the context: `docker build --file Dockerfile app` makes the demo's. Nothing
+# in here is about the demo. Builds with the legacy builder and with BuildKit, with a network and without.
 #
 # By digest, so that it is the same on every machine: that of the index, for all architectures. Python 3.13.15.
 ARG BASE=python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
