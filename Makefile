@@ -1,8 +1,9 @@
-# A table of contents: each target calls one script. Variables: CLUSTER (name), PORT_OFFSET (moves all ports), IMAGES
-# (upstream or registries; chosen by itself when empty), EVENTS (for faults: names of some, all when empty).
+# A table of contents: each target calls one script. Variables: CLUSTER (name), PORT_OFFSET (moves all ports), WORKERS (nodes
+# beside the control plane's: none in a new cluster when empty), IMAGES (upstream or registries; chosen by itself when
+# empty), EVENTS (for faults: names of some, all when empty).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-full test-unit faults lint
+.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-full test-recovery test-unit faults lint
 
 # Where no image registry can be reached, this builds what would have been pulled. Without it only upstream's images are used.
 export FROM_REGISTRIES := k8s/from-registries/build.py
@@ -12,7 +13,7 @@ export PYTHONPATH := scripts:scripts/streamcheck
 CLUSTER_COMMAND := $(PYTHON) -m cluster
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target text; do printf '  make %-13s %s\n' "$$target" "$$text"; done
 
 demo: .venv/complete ## bring up everything, and verify a stream through the edge
 	@$(CLUSTER_COMMAND) demo
@@ -54,18 +55,20 @@ docs: .venv/complete ## run the console blocks of README.md and docs/, and rewri
 docs-shell: .venv/complete ## a shell with the servers on loopback that docs/how-streaming-works.md asks
 	@$(PYTHON) -m doc_blocks shell
 
-# A cluster of its own, beside the one that you play with, and a kubeconfig of its own: kubectl goes on meaning yours. It
+# A cluster of its own, beside the one that you play with, with two workers to drain, and a kubeconfig of its own: kubectl goes on meaning yours. It
 # stays up for the next run.
 test: export CLUSTER := streaming-test
 test: export PORT_OFFSET := 10000
+test: export WORKERS := 2
 test: export KUBECONFIG := $(CURDIR)/build/test.kubeconfig
 test: .venv/complete lint ## all tests: unit, local edge, real servers, and on a cluster of their own (kind-down CLUSTER=streaming-test)
 	@$(CLUSTER_COMMAND) browser
 	@$(CLUSTER_COMMAND) up
-	@$(PYTHON) -m pytest tests
+	@$(PYTHON) -m pytest tests --ignore tests/recovery
 
 faults: export CLUSTER := streaming-test
 faults: export PORT_OFFSET := 10000
+faults: export WORKERS := 2
 faults: export KUBECONFIG := $(CURDIR)/build/test.kubeconfig
 faults: .venv/complete ## deploys, kills and hostile clients while 100 streams are open, each accounted for, on the tests' cluster (about 50 min)
 	@$(CLUSTER_COMMAND) up
@@ -73,6 +76,9 @@ faults: .venv/complete ## deploys, kills and hostile clients while 100 streams a
 
 test-full: .venv/complete lint ## streamcheck's verdicts on real servers again, five times each on a busy machine; writes its README's table
 	@$(PYTHON) -m pytest tests/matrix --runs 5
+
+test-recovery: .venv/complete lint ## kind-up after a killed engine, a killed kind and a full disk, in namespaces of their own (root on Linux)
+	@$(PYTHON) -m pytest tests/recovery
 
 test-unit: .venv/complete lint ## the tests that take seconds and need no cluster
 	@$(PYTHON) -m pytest tests/unit

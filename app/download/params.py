@@ -104,7 +104,7 @@ class MeasureParams:
         rows: how many rows, 1 to 100000.
         size: bytes of each row with its newline as text, 32 to 65536; all rows together are at most 64 MiB. What the
             other formats put around a row, less than 64 bytes, comes on top.
-        delay_ms: milliseconds from one row to the next, 0 to 60000; times rows, at most 15 minutes.
+        delay_ms: milliseconds from one row to the next, 0 to 300000; times rows, at most 15 minutes.
         fail_after: break off after this many rows, 0 up to below `rows`; None for a stream that ends as promised.
         format: lines of text, server-sent events, or a JSON object a line.
         heartbeat_ms: of server-sent events, a comment after each so many milliseconds without a row, 100 to 60000,
@@ -114,7 +114,7 @@ class MeasureParams:
 
     rows: int = _number(20, 1, 100_000)
     size: int = _number(64, 32, 65_536)
-    delay_ms: int = _number(100, 0, 60_000)
+    delay_ms: int = _number(100, 0, 300_000)
     fail_after: int | None = _number(None, 0, 99_999)
     format: Literal["text", "sse", "ndjson"] = _choice("text", "sse", "ndjson")
     heartbeat_ms: int = _number(0, 0, 60_000)

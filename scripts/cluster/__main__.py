@@ -18,10 +18,11 @@ from cluster.run import CACHE, ROOT, Trouble
 @click.group(help=__doc__)
 @click.option("--cluster", envvar="CLUSTER", default="streaming", help="kind's name for the cluster.")
 @click.option("--port-offset", envvar="PORT_OFFSET", type=click.IntRange(0, 57090), default=0, help="Moves all ports.")
+@click.option("--workers", envvar="WORKERS", type=click.IntRange(0, 8), help="Nodes beside the control plane's.")
 @click.pass_context
-def main(context: click.Context, cluster: str, port_offset: int) -> None:
+def main(context: click.Context, cluster: str, port_offset: int, workers: int | None) -> None:
     """Name the cluster that the command is about."""
-    context.obj = kind.Cluster(cluster, port_offset)
+    context.obj = kind.Cluster(cluster, port_offset, workers)
 
 
 @main.command()

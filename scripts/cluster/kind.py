@@ -19,6 +19,7 @@ from cluster.run import CACHE, ROOT, Trouble
 
 _CONFIG = ROOT / "k8s" / "kind.yaml"
 _NEEDED_GIB = 6  # for a cluster and its images, once they are built
+_POD_NETWORK = Path(__file__).with_name("pod-network")
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,12 @@ class Cluster:
     Attributes:
         name: kind's name for it.
         port_offset: added to each host port of k8s/kind.yaml, so that two clusters can stand side by side.
+        workers: nodes beside the control plane's; None for as many as there are, or for none in a new cluster.
     """
 
     name: str
     port_offset: int
+    workers: int | None = None
 
     @property
     def context(self) -> str:
@@ -93,11 +96,18 @@ class Cluster:
             Trouble: a cluster of this name is not ours or is configured otherwise, a port is taken, the disk is too
                 full, or kind failed.
         """
-        config = self._config(patch)
+        record = self.record()
+        there: int = record.get("workers", 0)
+        workers = there if self.workers is None else self.workers
+        config = self._config(patch, workers)
         wanted = hashlib.sha256(f"{node_image}\n{config}".encode()).hexdigest()
         self.check_ours()
-        record = self.record()
         if self.containers() and record["state"] == "ready":
+            if workers != there:
+                raise Trouble(
+                    f"the cluster {self.name} has {there} workers and WORKERS asks for {workers}: leave WORKERS out, "
+                    "or remove the cluster with `make kind-down`, and run this again"
+                )
             if record["config"] != wanted:
                 raise Trouble(
                     f"the cluster {self.name} was made with another configuration: remove it with `make kind-down`, "
@@ -108,7 +118,7 @@ class Cluster:
         if self.containers():
             run.say(f" • The cluster {self.name} was left half made: it is made anew")
             self.remove()
-        self._create(node_image, config, wanted)
+        self._create(node_image, config, wanted, workers)
 
     def check_ours(self) -> None:
         """Refuse a cluster of this name that was not made from here.
@@ -124,13 +134,14 @@ class Cluster:
                 f"(kind delete cluster --name {self.name})"
             )
 
-    def _config(self, patch: dict[str, Any]) -> str:
+    def _config(self, patch: dict[str, Any], workers: int = 0) -> str:
         config = yaml.safe_load(_CONFIG.read_text())
+        config["nodes"] += [{"role": "worker"} for _ in range(workers)]
         for mapping in config["nodes"][0]["extraPortMappings"]:
             mapping["hostPort"] += self.port_offset
         return yaml.safe_dump(config | {"name": self.name} | patch)
 
-    def _create(self, node_image: str, config: str, wanted: str) -> None:
+    def _create(self, node_image: str, config: str, wanted: str, workers: int) -> None:
         self.check_ports()
         _check_disk()
         self._record.unlink(missing_ok=True)
@@ -140,10 +151,29 @@ class Cluster:
         command = (tools.find("kind"), "create", "cluster", "--config", path, "--image", node_image, "--wait", "180s")
         try:
             run.step(f"Create the cluster {self.name}", *command)
+            if workers and yaml.safe_load(config).get("networking", {}).get("disableDefaultCNI"):
+                self._connect_pods()
         except Trouble:
+            time.sleep(1)  # what a killed kind has asked the engine for comes after its end
             self.remove()
             raise
-        self.note(state="ready", config=wanted, containers=self.containers())
+        self.note(state="ready", config=wanted, containers=self.containers(), workers=workers)
+
+    def _connect_pods(self) -> None:
+        """Do kindnet's work where it is not there: each node's pods get a network, and the nodes routes to it.
+
+        Raises:
+            Trouble: a node refuses.
+        """
+        nodes = json.loads(self.kubectl("get", "nodes", "-o", "json"))["items"]
+        networks = {node["metadata"]["name"]: node["spec"]["podCIDR"] for node in nodes}
+        table = "".join(f"{node} {network}\n" for node, network in networks.items())
+        for node in networks:
+            run.output("docker", "cp", _POD_NETWORK, f"{node}:/usr/local/sbin/pod-network")
+            run.output("docker", "exec", "-i", node, "/usr/local/sbin/pod-network", "install", stdin=table)
+        # Those that came up before that have addresses of the first node's network.
+        self.kubectl("delete", "pods", "-n", "kube-system", "-l", "k8s-app=kube-dns", "--wait=false")
+        run.say(f" ✓ Connect the pods of {len(networks)} nodes")
 
     def _running(self) -> list[str]:
         running = run.output("docker", "ps", "--format", "{{.Names}}").split()
@@ -192,12 +222,23 @@ class Cluster:
         """Remove the cluster if there is one and it is ours; tell whether there was.
 
         Raises:
-            Trouble: the cluster of this name is not ours.
+            Trouble: the cluster of this name is not ours, or something is left of it.
         """
         self.check_ours()
         containers = self.containers()
-        if containers:
-            run.step(f"Remove the cluster {self.name}", tools.find("kind"), "delete", "cluster", "--name", self.name)
+        command = (tools.find("kind"), "delete", "cluster", "--name", self.name)
+        # A container that is just being started, or removed, survives this once or makes it fail.
+        for attempt in range(5):
+            if not self.containers():
+                break
+            try:
+                run.step(f"Remove the cluster {self.name}", *command)
+            except Trouble:
+                if attempt == 4:
+                    raise
+            time.sleep(1)
+        if self.containers():
+            raise Trouble(f"{', '.join(self.containers())} could not be removed: docker rm --force says why")
         self._record.unlink(missing_ok=True)
         self._record.with_suffix(".yaml").unlink(missing_ok=True)
         return bool(containers)

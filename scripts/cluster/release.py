@@ -100,6 +100,7 @@ def _await_annotations(cluster: Cluster, host: str) -> None:
             annotations |= ingress["metadata"].get("annotations", {})
     prefix = "nginx.ingress.kubernetes.io/proxy-"
     asked = {name.removeprefix(prefix): value for name, value in annotations.items() if name.startswith(prefix)}
+    asked.pop("body-size", None)  # no directive of nginx's proxy module, despite its name
     found: dict[str, str] = {}
     for _ in range(60):
         part = nginx_conf(cluster).partition(f"## start server {host or '_'}\n")[2].partition("## end server")[0]

@@ -12,7 +12,7 @@ from cluster import run
 from cluster.kind import Cluster
 from cluster.run import ROOT, Trouble, say
 
-from faults import hostile, report, sse
+from faults import clocks, hostile, idle, report, sse
 from faults.events import EVENTS, Event
 from faults.session import Result, Shape, session
 from faults.target import Target
@@ -25,7 +25,8 @@ _SHAPES = {
     "noticed": Shape(very_long=0),
     "control": Shape(shortest=1, longest=40, very_long=0),
 }
-_OTHERS = ("sse", "hostile")
+_OTHERS = ("sse", "hostile", "clocks", "idle")
+_PAUSES = (5, 65, 300)
 
 
 def sessions(events: Sequence[Event]) -> list[list[Event]]:
@@ -45,6 +46,8 @@ def sessions(events: Sequence[Event]) -> list[list[Event]]:
 def main(cluster: str, port_offset: int, worker_class: str, names: tuple[str, ...]) -> None:
     """Have all events happen, or those that are named; exit with 1 if a stream fared otherwise than expected."""
     target = Target(Cluster(cluster, port_offset), worker_class)
+    if len(target.cluster.containers()) < 3:
+        raise Trouble(f"the cluster {cluster} has not two workers to drain one: make it with WORKERS=2")
     folder = RESULTS if worker_class == "gthread" else RESULTS.with_name(f"{RESULTS.name}-{worker_class}")
     folder.mkdir(parents=True, exist_ok=True)
     wanted = names or (*(event.name for event in EVENTS), *_OTHERS)
@@ -63,12 +66,26 @@ def main(cluster: str, port_offset: int, worker_class: str, names: tuple[str, ..
     if "hostile" in wanted:
         numbers.append(asyncio.run(hostile.all_of_them(target)))
         (folder / "hostile.json").write_text(json.dumps(numbers[-1]))
+    waits: list[dict[str, object]] = []
+    if "clocks" in wanted:
+        waits = clocks.as_json(asyncio.run(clocks.clocks(target)))
+        (folder / "clocks.json").write_text(json.dumps(waits))
+    if "idle" in wanted:
+        # Longer than the longest pause.
+        target.install("--set", "streaming.maxDuration=400")
+        found = idle.as_json(asyncio.run(idle.silences(target, _PAUSES)))
+        (folder / "idle.json").write_text(json.dumps(found))
+        waits = [*waits, *found]
     target.remove()
     report.write(folder)
     print((folder / "faults.md").read_text())
     unexpected = [result.title for result in results if not result.as_expected]
-    if unexpected or any(each.get("lost") or each.get("twice") for each in numbers):
-        raise Trouble(f"not as expected: {', '.join(unexpected) or 'server-sent events or hostile clients'}")
+    if any(each.get("lost") or each.get("twice") for each in numbers):
+        unexpected.append("server-sent events or hostile clients")
+    if not all(each["as_expected"] for each in waits):
+        unexpected.append("clocks or idle streams")
+    if unexpected:
+        raise Trouble(f"not as expected: {', '.join(unexpected)}")
     say(f" ✓ As expected; the report and its pictures are in {folder}")
 
 

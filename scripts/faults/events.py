@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from cluster import release, run
@@ -88,6 +88,16 @@ def evict(target: Target) -> None:
     target.rolled_out()
 
 
+def drain_node(target: Target) -> None:
+    """Drain a node with streams on it, but not with the edge, and take it back."""
+    target.drain(target.node_of_app())
+
+
+def drain_node_of_edge(target: Target) -> None:
+    """Drain the node on which the edge runs, and take it back."""
+    target.drain(target.node_of_edge())
+
+
 def reload_edge(target: Target) -> None:
     """Add eight Ingresses and remove them, each of which makes the edge reload.
 
@@ -125,9 +135,8 @@ def restart_control_plane(target: Target) -> None:
 
 def restart_edge(target: Target) -> None:
     """Replace the controller's pod; the new one is ready before the old one goes."""
-    command = ("-n", release.EDGE, "rollout")
-    target.cluster.kubectl(*command, "restart", "deploy/ingress-nginx-controller")
-    target.cluster.kubectl(*command, "status", "deploy/ingress-nginx-controller", "--timeout=180s", timeout=190)
+    target.cluster.kubectl("-n", release.EDGE, "rollout", "restart", "deploy/ingress-nginx-controller")
+    target.edge_rolled_out()
 
 
 def hurry_old_workers(target: Target) -> None:
@@ -138,12 +147,11 @@ def hurry_old_workers(target: Target) -> None:
 
 def reload_hurried(target: Target) -> None:
     """Reload the edge, and put back what `hurry_old_workers` has set."""
-    configured = yaml.safe_load((ROOT / "k8s/edges/ingress-nginx.yaml").read_text())["controller"]["config"]
     try:
         target.add_ingress("another")
         time.sleep(10)
     finally:
-        _set_shutdown(target, configured["worker-shutdown-timeout"])
+        _set_shutdown(target, _edge_values()["config"]["worker-shutdown-timeout"])
         target.kubectl("delete", "ingress", "another")
     time.sleep(10)
 
@@ -152,6 +160,33 @@ def _set_shutdown(target: Target, timeout: str) -> None:
     patch = json.dumps({"data": {"worker-shutdown-timeout": timeout}})
     command = ("patch", "configmap", "ingress-nginx-controller", "-n", release.EDGE, "--type=merge", "-p", patch)
     target.cluster.kubectl(*command)
+
+
+def hurry_edge(target: Target) -> None:
+    """Give the edge's pods ten seconds to end."""
+    _set_edge_grace(target, 10)
+    target.await_old_pods(edge=True)
+
+
+def restart_hurried_edge(target: Target) -> None:
+    """Replace the controller's pod, and put back what `hurry_edge` has set."""
+    try:
+        restart_edge(target)
+        target.await_old_pods(edge=True)
+    finally:
+        _set_edge_grace(target, _edge_values()["terminationGracePeriodSeconds"])
+
+
+def _set_edge_grace(target: Target, seconds: int) -> None:
+    patch = json.dumps({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": seconds}}}})
+    command = ("patch", "deploy", "ingress-nginx-controller", "-n", release.EDGE, "-p", patch)
+    target.cluster.kubectl(*command)
+    target.edge_rolled_out()
+
+
+def _edge_values() -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load((ROOT / "k8s/edges/ingress-nginx.yaml").read_text())["controller"]
+    return values
 
 
 def kill_pod(target: Target) -> None:
@@ -165,10 +200,11 @@ def kill_worker(target: Target) -> None:
 
 
 def stop_node(target: Target) -> None:
-    """Stop the only node, and start it again."""
-    run.output("docker", "stop", "--time", "10", target.node())
+    """Stop the node on which the edge runs, and start it again."""
+    node = target.node_of_edge()
+    run.output("docker", "stop", "--time", "10", node)
     time.sleep(3)
-    run.output("docker", "start", target.node())
+    run.output("docker", "start", node)
 
 
 def exhaust_memory(target: Target) -> None:
@@ -235,14 +271,16 @@ EVENTS = (
     # With a single pod there is no other for the edge to try.
     Event("single-restart", "kubectl rollout restart of a single pod", rollout_restart, prepare=_one_pod),
     Event("eviction", "eviction of a pod, as a drain does", evict, prepare=lambda target: target.scale(2)),
+    Event("node-drain", "drain of a node with streams", drain_node, prepare=lambda target: target.scale(4)),
     Event("reloads", "16 reloads of the edge", reload_edge),
     Event("control-plane", "controller manager and scheduler killed in a rollout", restart_control_plane),
     Event("edge-restart", "rollout restart of the edge", restart_edge, "apart", edge=True),
+    Event("edge-drain", "drain of the edge's node", drain_node_of_edge, "apart", edge=True),
     Event("pod-kill", "SIGKILL to a pod", kill_pod, "noticed"),
     Event("worker-kill", "SIGKILL to a worker", kill_worker, "noticed"),
     Event("out-of-memory", "a pod out of memory", exhaust_memory, "noticed"),
     Event("edge-kill", "SIGKILL to the edge", kill_edge, "noticed"),
-    Event("node-stop", "the node stopped and started", stop_node, "noticed"),
+    Event("node-stop", "the edge's node stopped and started", stop_node, "noticed"),
     Event("source-error", "the source fails after 5 rows", nothing, "noticed", query="&fail_after=5"),
     # With two pods nothing is lost: the edge tries the other where one refuses.
     Event("no-prestop", "no preStop, and a single pod", rollout_restart, "control", _end_of_one(pre_stop=0)),
@@ -251,4 +289,12 @@ EVENTS = (
     Event("no-grace", "grace period 6 s: 1 s after preStop", rollout_restart, "control", _end(grace=6)),
     Event("nothing-left", "all three taken away", rollout_restart, "control", _end(pre_stop=0, graceful=1, grace=1)),
     Event("no-shutdown-time", "worker-shutdown-timeout 5 s", reload_hurried, "control", hurry_old_workers),
+    Event(
+        "no-edge-grace",
+        "grace period of the edge 10 s",
+        restart_hurried_edge,
+        "control",
+        hurry_edge,
+        edge=True,
+    ),
 )

@@ -34,6 +34,9 @@ def write(folder: Path) -> None:
             numbers: dict[str, Any] = json.loads(path.read_text())
             rows = [f"| {key.replace('_', ' ')} | {value} |" for key, value in numbers.items()]
             parts += [f"## {title}", "\n".join(["| | |", "| --- | --- |", *rows])]
+    for name, title in (("clocks", "The clocks, in seconds"), ("idle", "Idle streams, in seconds")):
+        if (path := folder / f"{name}.json").exists():
+            parts += [f"## {title}", waits(json.loads(path.read_text()))]
     numbers_alone = [{key: value for key, value in result.items() if key != "drawn"} for result in found]
     (folder / "faults.json").write_text(json.dumps(numbers_alone, indent=1) + "\n")
     (folder / "faults.md").write_text("\n\n".join(["# Faults", *parts]) + "\n")
@@ -60,6 +63,16 @@ def table(results: Sequence[dict[str, Any]]) -> str:
             if result["after"]:
                 details[-1] += f" Said afterwards: {'; '.join(result['after'])}."
     return "\n".join(lines) + ("\n\n" + "\n".join(details) if details else "")
+
+
+def waits(found: Sequence[dict[str, Any]]) -> str:
+    """Write a row for each clock or idle stream, a column for each attribute: Markdown."""
+    head = [name.replace("_", " ") for name in found[0]]
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
+    for each in found:
+        cells = (f"{value:.1f}" if isinstance(value, float) else str(value) for value in each.values())
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _counts(numbers: dict[str, int]) -> str:

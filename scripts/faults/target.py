@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +15,10 @@ from cluster.kind import Cluster
 from cluster.run import ROOT, Trouble
 
 NAMESPACE = "streaming-faults"
-HOST, HTTP10_HOST = "faults.test", "faults-http10.test"
+# The chart's own Ingress, one that speaks HTTP/1.0 to the app, and one that leaves all to the edge.
+HOST, HTTP10_HOST, BARE_HOST = "faults.test", "faults-http10.test", "faults-bare.test"
+# Seconds that the edge waits for a byte of a stream: the chart's streaming.readTimeout, and the edge's own.
+READ_TIMEOUTS = {HOST: 120, BARE_HOST: 60}
 # The same image under another tag: to Kubernetes it is another one.
 NEXT = images.APP + "-next"
 
@@ -21,6 +26,11 @@ _RELEASE = "streaming"
 _LABEL = "app.kubernetes.io/name=streaming"
 # One process alone holds 124 streams, so that a pod holds 120 whichever of its processes takes them.
 _SIZE = {"gthread": "gunicorn.threads=128", "asgi": "gunicorn.workerClass=asgi"}
+
+# So that a node that goes has a part of the streams; soft, or the pods of a drained node had nowhere to go.
+_SPREAD = [{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}]
+
+_SYN = ("-p", "tcp", "--syn", "-j", "DROP")
 
 _HTTP10 = {
     "apiVersion": "networking.k8s.io/v1",
@@ -34,10 +44,12 @@ _HTTP10 = {
         },
     },
 }
+_BARE = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "bare"}}
 
 
-def _ingress(base: dict[str, Any], host: str) -> str:
-    backend = {"service": {"name": _RELEASE, "port": {"name": "http"}}}
+def ingress(base: dict[str, Any], host: str, service: str = _RELEASE) -> str:
+    """Return an Ingress for a host and one of the services in the namespace, as JSON."""
+    backend = {"service": {"name": service, "port": {"name": "http"}}}
     rule = {"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
     return json.dumps(base | {"spec": {"ingressClassName": "nginx", "rules": [rule]}})
 
@@ -60,11 +72,15 @@ class Target:
         return self.cluster.kubectl("-n", NAMESPACE, *arguments, stdin=stdin, timeout=timeout)
 
     def install(self, *options: str) -> None:
-        """Install the chart with two pods, or put back what was changed, beside an Ingress that speaks HTTP/1.0."""
-        size = ("--set", f"ingress.host={HOST},{_SIZE[self.worker_class]},resources.limits.memory=512Mi")
+        """Install the chart with two pods, or put back what was changed, beside the other Ingresses."""
+        size = (
+            *("--set", f"ingress.host={HOST},{_SIZE[self.worker_class]},resources.limits.memory=512Mi"),
+            *("--set-json", f"topologySpreadConstraints={json.dumps(_SPREAD)}"),
+        )
         release.install(self.cluster, _RELEASE, NAMESPACE, *size, *options)
-        self.kubectl("apply", "-f", "-", stdin=_ingress(_HTTP10, HTTP10_HOST))
-        for host in (HOST, HTTP10_HOST):
+        self.kubectl("apply", "-f", "-", stdin=ingress(_HTTP10, HTTP10_HOST))
+        self.kubectl("apply", "-f", "-", stdin=ingress(_BARE, BARE_HOST))
+        for host in (HOST, HTTP10_HOST, BARE_HOST):
             release.await_edge(self.cluster, host)
         self.await_old_pods()
 
@@ -131,7 +147,7 @@ class Target:
     def add_ingress(self, name: str) -> None:
         """Have the edge reload, as for any new Ingress."""
         base = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name}}
-        self.kubectl("apply", "-f", "-", stdin=_ingress(base, f"{name}.test"))
+        self.kubectl("apply", "-f", "-", stdin=ingress(base, f"{name}.test"))
 
     def evict(self, pod: str) -> None:
         """Evict a pod as a node drain does.
@@ -143,20 +159,55 @@ class Target:
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"
         self.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
 
-    def node(self) -> str:
-        """Return the name of the node's container."""
-        (name,) = self.cluster.containers()
-        return name
+    def node_of_edge(self) -> str:
+        """Return the name of the node, and of its container, on which the edge runs."""
+        (node,) = {pod["spec"]["nodeName"] for pod in self.edge_pods() if "deletionTimestamp" not in pod["metadata"]}
+        return str(node)
 
-    def in_node(self, *command: str) -> str:
-        """Return what a command prints in the node."""
-        return run.output("docker", "exec", self.node(), *command)
+    def node_of_app(self) -> str:
+        """Return the name of a node on which pods of the app run, but not the edge.
+
+        Raises:
+            Trouble: there is none.
+        """
+        apps = {pod["spec"]["nodeName"] for pod in self.pods() if "deletionTimestamp" not in pod["metadata"]}
+        for node in sorted(apps - {self.node_of_edge()}):
+            return str(node)
+        raise Trouble(f"no node carries streams but not the edge: all pods are on {', '.join(apps)}")
+
+    def in_node(self, node: str, *command: str) -> str:
+        """Return what a command prints in a node."""
+        return run.output("docker", "exec", node, *command)
+
+    def drain(self, node: str) -> None:
+        """Drain a node as its administrator does, wait until the evicted pods have ended, and take it back."""
+        options = ("--ignore-daemonsets", "--delete-emptydir-data", "--timeout=400s")
+        try:
+            self.cluster.kubectl("drain", node, *options, timeout=410)
+        finally:
+            self.cluster.kubectl("uncordon", node)
 
     def kill(self, pod: dict[str, Any]) -> None:
         """Send SIGKILL to the first process of a pod's only container; the others of the container go with it."""
+        self.task(pod, "kill", "--signal", "SIGKILL")
+
+    def task(self, pod: dict[str, Any], *command: str) -> None:
+        """Have containerd do something to the processes of a pod's only container: kill, pause, resume."""
         (status,) = pod["status"]["containerStatuses"]
         identity = status["containerID"].removeprefix("containerd://")
-        self.in_node("ctr", "--namespace", "k8s.io", "task", "kill", "--signal", "SIGKILL", identity)
+        self.in_node(pod["spec"]["nodeName"], "ctr", "--namespace", "k8s.io", "task", *command, identity)
+
+    @contextlib.contextmanager
+    def unreachable(self, *pods: dict[str, Any]) -> Iterator[None]:
+        """Have new connections to pods get no answer from anywhere but their own node, whose probes go on."""
+        rules = [(pod["spec"]["nodeName"], ("FORWARD", "-d", pod["status"]["podIP"], *_SYN)) for pod in pods]
+        try:
+            for node, rule in rules:
+                self.in_node(node, "iptables", "--insert", *rule)
+            yield
+        finally:
+            for node, rule in rules:
+                self.in_node(node, "iptables", "--delete", *rule)
 
     def control_plane(self, component: str) -> dict[str, Any]:
         """Return the pod of a control plane's component."""
@@ -208,6 +259,11 @@ class Target:
     def rolled_out(self) -> None:
         """Wait until as many pods as there are to be are ready."""
         self.kubectl("rollout", "status", f"deploy/{_RELEASE}", "--timeout=280s", timeout=290)
+
+    def edge_rolled_out(self) -> None:
+        """Wait until the edge has a new pod that is ready; the old one may be there still."""
+        command = ("-n", release.EDGE, "rollout", "status", "deploy/ingress-nginx-controller", "--timeout=180s")
+        self.cluster.kubectl(*command, timeout=190)
 
     def scale(self, pods: int) -> None:
         """Have so many pods; those that are too many may be there still."""

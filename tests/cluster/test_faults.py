@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 from cluster.kind import Cluster
-from faults import sse
+from faults import clocks, sse
 from faults.events import EVENTS
 from faults.session import Result, Shape, session
 from faults.target import Target
 
 # The streams of the full run are longer, and there are some of 150 s: scripts/faults/__main__.py.
 SHAPE = Shape(shortest=10, longest=30, very_long=0)
-SURVIVED = ("rollout-restart", "scale-down", "eviction", "reloads")
+SURVIVED = ("rollout-restart", "scale-down", "node-drain", "reloads")
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -58,6 +58,14 @@ def test_streams_of_a_killed_pod_are_truncated_and_none_is_taken_for_complete(ta
     assert result.logged["began, no end"] >= 10
     assert result.taken == 0
     assert any("app: " in line and "exit code 137" in line for line in result.after)
+
+
+def test_a_pod_that_gives_no_answer_costs_a_new_stream_the_time_to_connect(target: Target) -> None:
+    """Where there is another, that one answers; where there is none, the edge gives up after three times as long."""
+    target.install()
+    found = asyncio.run(clocks.connect_timeouts(target))
+    assert [each.due for each in found] == [5, 15]
+    assert all(each.as_expected for each in found), found
 
 
 def test_server_sent_events_are_resumed_through_kills_without_loss(target: Target) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
@@ -20,6 +21,7 @@ import yaml
 from cluster import images, release
 from cluster.kind import Cluster
 from cluster.run import ROOT, Trouble
+from faults.idle import silence
 
 RELEASE, NAMESPACE, HOST = "other", "streaming-other", "other.test"
 NAME = f"{RELEASE}-streaming"
@@ -177,6 +179,14 @@ def test_a_pause_longer_than_the_read_timeout_is_cut_by_the_edge(other: Release)
     assert rows == 1
     assert 3 <= seconds < 5
     assert other.outcome(query) in ("client_gone", "stopped")  # noticed at its next write, or when its time was up
+
+
+@pytest.mark.parametrize(("heartbeat", "whole"), [(0, False), (1, True)])
+def test_a_heartbeat_keeps_such_a_stream_open(other: Release, heartbeat: int, whole: bool) -> None:
+    stream = silence(other.cluster.http_port, HOST, read_timeout=3, pause=5, heartbeat=heartbeat)
+    found = asyncio.run(stream)
+    assert found.whole is whole
+    assert found.as_expected, found
 
 
 def test_a_stream_longer_than_the_maximum_is_broken_off_by_the_app(other: Release) -> None:

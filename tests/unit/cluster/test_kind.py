@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,21 @@ def test_what_was_made_here_or_left_half_made_is_ours(cluster: Cluster, record: 
 def test_another_configuration_is_refused(cluster: Cluster) -> None:
     cluster.note(state="ready", containers=NODE, config="other")
     with pytest.raises(Trouble, match="another configuration: remove it with `make kind-down`"):
+        cluster.ensure("image", {})
+
+
+def test_workers_are_nodes_beside_the_control_plane(cluster: Cluster) -> None:
+    nodes = yaml.safe_load(cluster._config({}, workers=2))["nodes"]
+    assert [node["role"] for node in nodes] == ["control-plane", "worker", "worker"]
+    assert "extraPortMappings" in nodes[0]
+
+
+@pytest.mark.parametrize("there", [0, 2])
+def test_the_number_of_workers_of_a_cluster_stays(cluster: Cluster, there: int) -> None:
+    cluster.note(state="ready", containers=NODE, config="other", workers=there)
+    with pytest.raises(Trouble, match=f"the cluster some has {there} workers and WORKERS asks for 1: leave WORKERS"):
+        replace(cluster, workers=1).ensure("image", {})
+    with pytest.raises(Trouble, match="another configuration"):
         cluster.ensure("image", {})
 
 

@@ -1,0 +1,34 @@
+"""The machine that the tests share."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from cluster import engine, images
+
+from tests.recovery.machine import Machine
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine with the images that were built from package registries: it reaches no network."""
+    engine.ensure()
+    source = images.get("registries")
+    folder = tmp_path_factory.mktemp("machine")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("CLUSTER", "recovery"), ("IMAGES", "registries"), ("KUBECONFIG", f"{folder}/kubeconfig")):
+            patch.setenv(name, value)
+        machine = Machine(folder)
+        machine.start()
+        started = machine.run(sys.executable, "-c", "from cluster import engine; engine.ensure()")
+        assert started.returncode == 0, started.stderr
+        save = ["docker", "--host", f"unix://{folder}/engine", "save", source.node_image, *source.edge_images]
+        with subprocess.Popen(machine.command(*save, source.base), stdout=subprocess.PIPE) as saved:
+            subprocess.run(machine.command("docker", "load"), stdin=saved.stdout, check=True, timeout=400)
+        yield machine
+        machine.stop()
+    shutil.rmtree(folder)
