@@ -24,11 +24,13 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
             patch.setenv(name, value)
         machine = Machine(folder)
         machine.start()
-        started = machine.run(sys.executable, "-c", "from cluster import engine; engine.ensure()")
-        assert started.returncode == 0, started.stderr
-        save = ["docker", "--host", f"unix://{folder}/engine", "save", source.node_image, *source.edge_images]
-        with subprocess.Popen(machine.command(*save, source.base), stdout=subprocess.PIPE) as saved:
-            subprocess.run(machine.command("docker", "load"), stdin=saved.stdout, check=True, timeout=400)
-        yield machine
-        machine.stop()
+        try:
+            started = machine.run(sys.executable, "-c", "from cluster import engine; engine.ensure()")
+            assert started.returncode == 0, started.stderr
+            save = ["docker", "--host", f"unix://{folder}/engine", "save", source.node_image, *source.edge_images]
+            with subprocess.Popen(machine.command(*save, source.base), stdout=subprocess.PIPE) as saved:
+                subprocess.run(machine.command("docker", "load"), stdin=saved.stdout, check=True, timeout=400)
+            yield machine
+        finally:
+            machine.stop()
     shutil.rmtree(folder)

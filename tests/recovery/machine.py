@@ -21,6 +21,14 @@ _DISK_GIB = 12  # what a cluster asks for, the images, and some
 _INIT = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nwhile True: signal.pause()"
 
 
+def _child(parent: int) -> int:
+    """Return the only child of a process, which enters namespaces for it; wait until there is one."""
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    while not children.read_text():
+        time.sleep(0.05)
+    return int(children.read_text())
+
+
 @dataclass
 class Machine:
     """Namespaces of its own: the engine in it has its own disk, network and processes, and begins where there is none.
@@ -64,10 +72,12 @@ class Machine:
 
     def _first(self) -> int:
         assert self._init
-        children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children")
-        while not children.read_text():
-            time.sleep(0.05)
-        return int(children.read_text())
+        return _child(self._init.pid)
+
+    def kill_command(self, begun: subprocess.Popen[str]) -> None:
+        """Kill what `make_until` has begun, but none of the programs that it runs."""
+        os.kill(_child(begun.pid), signal.SIGKILL)
+        begun.wait()
 
     def command(self, *arguments: str | Path) -> list[str]:
         """Return the command that runs another in there."""

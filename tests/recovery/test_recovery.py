@@ -50,8 +50,7 @@ def test_when_kind_is_killed_nothing_is_left_of_the_cluster(machine: Machine) ->
 
 def test_when_the_command_is_killed_too_the_next_one_begins_anew(machine: Machine) -> None:
     begun = machine.make_until("up", lambda: NODE in machine.nodes())
-    begun.kill()
-    begun.wait()
+    machine.kill_command(begun)
     machine.kill("kind")
     assert machine.nodes() == [NODE]
     # And before the images are in the new one the disk is full.
