@@ -1,4 +1,4 @@
-"""docs/runbook.md names the metrics, log fields and outcomes that there are, all of them and no others."""
+"""docs/operations.md names the metrics, log fields and outcomes that there are, all of them and no others."""
 
 import json
 import logging
@@ -10,12 +10,12 @@ from typing import Any, get_args
 
 import pytest
 from prometheus_client import REGISTRY, generate_latest
-from streaming.logs import Formatter
 from streams import metrics
+from streams.logs import Formatter
 from streams.registry import Registry
 from streams.stream import Outcome, Stream
 
-PAGE = (Path(__file__).parents[3] / "docs" / "runbook.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
 OUTCOMES = set(get_args(Outcome))
 
 
