@@ -1,9 +1,9 @@
 # A table of contents: each target calls one script. Variables: CLUSTER (name), PORT_OFFSET (moves all ports), WORKERS (nodes
-# beside the control plane's: none in a new cluster when empty), IMAGES (upstream or registries; chosen by itself when
-# empty), EVENTS (for faults: names of some, all when empty).
+# beside the control plane's: none in a new cluster when empty), EDGE (which of k8s/edges/, ingress-nginx when empty), IMAGES
+# (upstream or registries; chosen by itself when empty), EVENTS (for faults: names of some, all when empty).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-full test-recovery test-unit faults lint
+.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-full test-recovery test-unit faults edges lint
 
 # Where no image registry can be reached, this builds what would have been pulled. Without it only upstream's images are used.
 export FROM_REGISTRIES := k8s/from-registries/build.py
@@ -18,7 +18,7 @@ help: ## list the targets
 demo: .venv/complete ## bring up everything, and verify a stream through the edge
 	@$(CLUSTER_COMMAND) demo
 
-kind-up: .venv/complete ## bring up a kind cluster with ingress-nginx and the demo's images, for you to install the chart
+kind-up: .venv/complete ## bring up a kind cluster with an edge (EDGE=envoy-gateway adds that one) and the demo's images, for you to install the chart
 	@$(CLUSTER_COMMAND) up
 
 image: .venv/complete ## build the demo's image and streamcheck's, or with PROJECT=folder yours, and load them into the cluster
@@ -63,7 +63,8 @@ test: export WORKERS := 2
 test: export KUBECONFIG := $(CURDIR)/build/test.kubeconfig
 test: .venv/complete lint ## all tests: unit, local edge, real servers, and on a cluster of their own (kind-down CLUSTER=streaming-test)
 	@$(CLUSTER_COMMAND) browser
-	@$(CLUSTER_COMMAND) up
+	@$(CLUSTER_COMMAND) --edge ingress-nginx up
+	@$(CLUSTER_COMMAND) --edge envoy-gateway up
 	@$(PYTHON) -m pytest tests --ignore tests/recovery
 
 faults: export CLUSTER := streaming-test
@@ -74,7 +75,17 @@ faults: .venv/complete ## deploys, kills and hostile clients while 100 streams a
 	@$(CLUSTER_COMMAND) up
 	@$(PYTHON) -m faults $(EVENTS)
 
-test-full: .venv/complete lint ## streamcheck's verdicts on real servers again, five times each on a busy machine; writes its README's table
+# All edges in one cluster, at ports of their own.
+edges: .venv/complete ## compare the edges: what each does to a stream, how fast it is; writes the table of docs/edges.md
+	@for edge in ingress-nginx envoy-gateway traefik; do $(CLUSTER_COMMAND) --edge $$edge up || exit; done
+	@$(PYTHON) -m edges
+
+test-full: export CLUSTER := streaming-test
+test-full: export PORT_OFFSET := 10000
+test-full: export KUBECONFIG := $(CURDIR)/build/test.kubeconfig
+test-full: .venv/complete lint ## Traefik on the tests' cluster; streamcheck's verdicts on real servers, five times on a busy machine, for its README's table
+	@$(CLUSTER_COMMAND) --edge traefik up
+	@EDGE=traefik $(PYTHON) -m pytest tests/edges/test_edge.py
 	@$(PYTHON) -m pytest tests/matrix --runs 5
 
 test-recovery: .venv/complete lint ## kind-up after a killed engine, a killed kind and a full disk, in namespaces of their own (root on Linux)
@@ -84,7 +95,7 @@ test-unit: .venv/complete lint ## the tests that take seconds and need no cluste
 	@$(PYTHON) -m pytest tests/unit
 
 lint: .venv/complete ## ruff and mypy
-	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/cluster scripts/doc_blocks scripts/faults scripts/local_edge scripts/streamcheck/streamcheck $(FROM_REGISTRIES)
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/cluster scripts/doc_blocks scripts/edges scripts/faults scripts/local_edge scripts/streamcheck/streamcheck $(FROM_REGISTRIES)
 
 .venv/complete: requirements/dev.txt scripts/make-venv
 	@scripts/make-venv

@@ -19,11 +19,18 @@
 {{- end -}}
 
 {{- $host := $values.ingress.host -}}
+{{- $hosts := dict "httpRoute.hostnames" $values.httpRoute.hostnames "ingress.host" (compact (list $host)) -}}
 {{- $name := `[a-z0-9]([-a-z0-9]*[a-z0-9])?` -}}
-{{- if $host -}}
-{{- if or (not (regexMatch (printf `^(\*\.)?%s(\.%s)*$` $name $name) $host)) (regexMatch `^[0-9.]+$` $host) -}}
-{{- $wrong = append $wrong (printf "ingress.host is %q, but must be a host name in lower case, without scheme, port or path, and no address" $host) -}}
+{{- range $path, $each := $hosts -}}
+{{- range $each -}}
+{{- if or (not (regexMatch (printf `^(\*\.)?%s(\.%s)*$` $name $name) .)) (regexMatch `^[0-9.]+$` .) -}}
+{{- $wrong = append $wrong (printf "%s is %q, but must be a host name in lower case, without scheme, port or path, and no address" $path .) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- if and $values.httpRoute.enabled (not $values.httpRoute.parentRefs) -}}
+{{- $wrong = append $wrong "httpRoute.enabled is true, but httpRoute.parentRefs is empty: name the Gateway that the route is for" -}}
 {{- end -}}
 
 {{- if and $values.ingress.tls.secretName (not $host) -}}
@@ -33,18 +40,26 @@
 {{- $wrong = append $wrong (printf "test.edge is %q, but must be a host name in lower case, with a colon and a port or without, and without scheme or path" $values.test.edge) -}}
 {{- end -}}
 
-{{- $answered := not $host -}}
+{{- range splitList "," $values.django.allowedHosts -}}
+{{- if not (regexMatch `^(\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])$` (trim .)) -}}
+{{- $wrong = append $wrong (printf "django.allowedHosts contains %q, but must be host names separated by commas, without scheme, port or path, or \"*\" for any" (trim .)) -}}
+{{- end -}}
+{{- end -}}
+{{- if not $wrong -}}
+{{- range $path, $each := $hosts -}}
+{{- range $host := $each -}}
+{{- $answered := false -}}
 {{- range splitList "," $values.django.allowedHosts -}}
 {{- $allowed := trim . -}}
-{{- if not (regexMatch `^(\*|\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])$` $allowed) -}}
-{{- $wrong = append $wrong (printf "django.allowedHosts contains %q, but must be host names separated by commas, without scheme, port or path, or \"*\" for any" $allowed) -}}
-{{- end -}}
 {{- if or (has $allowed (list "*" $host)) (and (hasPrefix "." $allowed) (hasSuffix (lower $allowed) (printf ".%s" $host))) -}}
 {{- $answered = true -}}
 {{- end -}}
 {{- end -}}
-{{- if not (or $answered $wrong) -}}
-{{- $wrong = append $wrong (printf "ingress.host is %q, but django.allowedHosts (%q) does not have it: every request would be answered by 400" $host $values.django.allowedHosts) -}}
+{{- if not $answered -}}
+{{- $wrong = append $wrong (printf "%s is %q, but django.allowedHosts (%q) does not have it: every request would be answered by 400" $path $host $values.django.allowedHosts) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- range splitList "," $values.trustedEdges -}}
@@ -88,6 +103,9 @@
 {{- $warnings = append $warnings (printf "ingress.annotations sets %s to %q, and the chart would set it to %q: yours is in force." $key $value (get $own $key)) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (has .Values.streaming.buffering (list "on" true)) -}}
+{{- $warnings = append $warnings "streaming.buffering is on, and no HTTPRoute can say so: through it, a slow client goes on holding the app back." -}}
 {{- end -}}
 {{- toJson $warnings -}}
 {{- end -}}

@@ -48,11 +48,13 @@ app.kubernetes.io/name: {{ .Chart.Name }}-test
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{/* Under which host `helm test` asks: that of the Ingress, else the first that the app answers to; empty if it answers to any. */}}
+{{/* Under which host `helm test` asks: that of the Ingress or HTTPRoute, else the first that the app answers to; empty if to any. */}}
 {{- define "streaming.testHost" -}}
 {{- $host := first (splitList "," .Values.django.allowedHosts) | trim -}}
 {{- if and .Values.ingress.enabled .Values.ingress.host -}}
 {{- $host = .Values.ingress.host -}}
+{{- else if and .Values.httpRoute.enabled .Values.httpRoute.hostnames -}}
+{{- $host = first .Values.httpRoute.hostnames -}}
 {{- end -}}
 {{- if ne $host "*" -}}
 {{- $host | replace "*." "test." | trimPrefix "." -}}

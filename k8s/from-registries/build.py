@@ -1,13 +1,14 @@
-"""Builds from package registries what kind and ingress-nginx would pull from image registries.
+"""Builds from package registries what kind and an edge would pull from image registries.
 
 Debian packages make the root file systems, Go modules the programs, and kind's own module the files that make a node of
-a root file system. Prints one JSON object on standard output, for scripts/cluster:
+a root file system. Takes the name of the edge to build, or none. Prints one JSON object on standard output, for
+scripts/cluster:
 
     node_image    image for `kind create cluster --image`
     kind_patch    what that image needs in the kind configuration
     edge_images   images to load into the nodes for the edge
-    edge_chart    folder of the ingress-nginx chart that belongs to them
-    edge_values   values file for that chart
+    edge_chart    folder of the edge's chart that belongs to them
+    edge_values   further values for that chart
     base          base image of the images that the Dockerfiles build
     builder       the same, with the wheels for them and pip's own in /wheels
 
@@ -18,121 +19,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 import sys
 from pathlib import Path
 
-from cluster import engine, tools
-from cluster.run import CACHE, ROOT, Trouble, output, say, step, succeeds
+from cluster import engine
+from cluster.run import ROOT, Trouble, output, say, step
+from edge_images import EDGES
+from parts import (
+    APP_PACKAGES,
+    HERE,
+    WORK,
+    build_image,
+    build_programs,
+    digest,
+    forget_older,
+    go_download,
+    has_image,
+    root_file_system,
+)
 
-HERE = Path(__file__).resolve().parent
-WORK = CACHE / "from-registries"
 KUBERNETES = "v1.35.4"  # as in go/kubernetes/go.mod; the last minor version that takes Debian 12's containerd 1.6
-CONTROLLER = "v1.11.0"  # the release behind the pseudo-version in go/ingress-nginx/go.mod
 
-# bookworm for what runs systemd: trixie's no longer boots on cgroup v1. trixie for the edge: nginx with `http2 on`.
+# bookworm for what runs systemd: trixie's no longer boots on cgroup v1. trixie for the rest.
 NODE_PACKAGES = (
     "systemd systemd-sysv dbus containerd runc iptables nftables iproute2 ethtool util-linux mount kmod "
     "conntrack libseccomp2 pigz e2fsprogs bash ca-certificates curl jq procps socat ebtables "
     "containernetworking-plugins catatonit"
 )
 KUBE_PROXY_PACKAGES = "iptables nftables conntrack ipset kmod"
-EDGE_PACKAGES = (
-    "nginx libnginx-mod-http-lua libnginx-mod-http-headers-more-filter libnginx-mod-stream lua-resty-core "
-    "lua-resty-lrucache lua-cjson lua-nginx-cookie lua-nginx-dns lua-nginx-string ca-certificates dumb-init diffutils "
-    "openssl libcap2-bin"
-)
-APP_PACKAGES = "python3 ca-certificates tzdata"
-
-
-def digest(*parts: str) -> str:
-    """Return a digest of all that decides what an image holds: the parts of this folder, this file and the runtime."""
-    files = sorted(path for part in parts for path in (HERE / part).rglob("*") if path.is_file())
-    total = hashlib.sha256()
-    for path in (*files, Path(__file__).resolve(), engine.RUNTIME):
-        total.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
-    return total.hexdigest()[:12]
-
-
-def has_image(name: str) -> bool:
-    """Tell whether the engine has the image."""
-    return succeeds("docker", "image", "inspect", name)
-
-
-def go_download(go_module: str, path: str) -> str:
-    """Return the folder of a module's source, fetched at the version that a go.mod pins and checked against its go.sum.
-
-    Args:
-        go_module: folder of the go.mod, from go/.
-        path: path of the wanted module.
-    """
-    return str(json.loads(go(go_module, "mod", "download", "-json", path))["Dir"])
-
-
-def go(go_module: str, *arguments: str) -> str:
-    """Return what a go command prints in one of the modules here (or, with a path, elsewhere in the checkout)."""
-    environment = [f"{key}={value}" for key, value in tools.go_environment().items()]
-    return output("env", "-C", HERE / "go" / go_module, *environment, tools.go(), *arguments, timeout=600)
-
-
-def build_programs(name: str, ldflags: str = "") -> Path:
-    """Build all tools of one go.mod and return the folder with the programs."""
-    folder = WORK / "programs" / name
-    marker = folder / ".built"
-    wanted = hashlib.sha256((HERE / "go" / name / "go.mod").read_bytes() + ldflags.encode()).hexdigest()
-    if not (marker.exists() and marker.read_text() == wanted):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        command = (tools.go(), "build", "-trimpath", "-ldflags", f"-s -w {ldflags}", "-o", f"{folder}/", "tool")
-        step(f"Build {name}", *command, cwd=HERE / "go" / name, env=tools.go_environment())
-        marker.write_text(wanted)
-    return folder
-
-
-def root_file_system(name: str, suite: str, packages: str) -> str:
-    """Install Debian packages into an image of their own and return its name; apt's mirror is the host's."""
-    tag = f"streaming-build/{name}:{hashlib.sha256((suite + packages).encode()).hexdigest()[:12]}"
-    if not has_image(tag):
-        tar = WORK / f"{name}.tar"
-        tar.parent.mkdir(parents=True, exist_ok=True)
-        # Python's and nginx's documentation and translations are a third of their size, and nobody reads them in a pod.
-        lean = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "man", "locale", "info")]
-        include = f"--include={','.join(packages.split())}"
-        command = ["mmdebstrap", "--variant=minbase", include, *lean, suite, str(tar)]
-        step(f"Install Debian {suite} for {name}", *command, log=f"rootfs-{name}")
-        step(f"Import {name}", "docker", "import", tar, tag, log=f"import-{name}")
-        tar.unlink()
-    return tag
-
-
-def build_image(tag: str, dockerfile: str, files: dict[str, Path], **arguments: str) -> str:
-    """Build an image from files gathered into a context of their own, and return its name.
-
-    Args:
-        tag: name of the image.
-        dockerfile: text of the Dockerfile.
-        files: path in the context to file or folder.
-        arguments: build arguments.
-    """
-    name = re.sub(r"[^a-z0-9]+", "-", tag)
-    context = WORK / "contexts" / name
-    shutil.rmtree(context, ignore_errors=True)
-    context.mkdir(parents=True)
-    for target, source in files.items():
-        (context / target).parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, context / target, dirs_exist_ok=True)
-        else:
-            shutil.copy(source, context / target)
-    (context / "Dockerfile").write_text(dockerfile)
-    options = [f"--build-arg={key.upper()}={value}" for key, value in arguments.items()]
-    environment = {"DOCKER_BUILDKIT": "0"}  # the engine's own builder: local base images, no frontend to fetch
-    step(
-        f"Build the image {tag}", "docker", "build", *options, "-t", tag, context, env=environment, log=f"image-{name}"
-    )
-    shutil.rmtree(context)
-    return tag
 
 
 def kubernetes_ldflags() -> str:
@@ -151,7 +66,7 @@ def kubernetes_ldflags() -> str:
 
 def node_image() -> str:
     """Build the node image: kind's files on Debian, Kubernetes' programs, and the control plane's images preloaded."""
-    tag = f"streaming/node:{KUBERNETES}-{digest('node', 'go/kubernetes', 'go/etcd', 'go/coredns')}"
+    tag = f"streaming/node:{KUBERNETES}-{digest('build.py', 'node', 'go/kubernetes', 'go/etcd', 'go/coredns')}"
     if has_image(tag):
         return tag
     kubernetes = build_programs("kubernetes", kubernetes_ldflags())
@@ -209,14 +124,6 @@ def node_image() -> str:
     return tag
 
 
-def forget_older(tag: str) -> None:
-    """Remove the images that an earlier state of this folder made; one that a cluster still uses stays."""
-    repository = tag.split(":")[0]
-    for name in output("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", repository).splitlines():
-        if name != tag:
-            succeeds("docker", "rmi", name)
-
-
 def kind_module() -> str:
     """Return the folder of the kind module, at the version of the kind command that is used here."""
     return go_download("../../../scripts/cluster/tools", "sigs.k8s.io/kind")
@@ -243,24 +150,6 @@ def preload(empty: str, archive: Path, tag: str) -> None:
     )
     build_image(tag, text, {})
     say(" ✓ Preload the control plane's images into the node image")
-
-
-def controller_image(module: Path) -> str:
-    """Build the ingress-nginx controller on Debian's nginx with its Lua module."""
-    # The chart compares the tag with versions of the controller.
-    version = digest("controller", "go/ingress-nginx", "go/process-exporter")
-    tag = f"streaming/ingress-nginx-controller:{CONTROLLER}-{version}"
-    if has_image(tag):
-        return tag
-    repository = "-X k8s.io/ingress-nginx/version"
-    programs = build_programs(
-        "ingress-nginx", f"{repository}.RELEASE={CONTROLLER} {repository}.REPO=built-from-go-module"
-    )
-    base = root_file_system("controller", "trixie", EDGE_PACKAGES)
-    files = {"etc": module / "rootfs" / "etc", "programs": programs, "controller": HERE / "controller"}
-    build_image(tag, (HERE / "controller" / "Dockerfile").read_text(), files, base=base)
-    forget_older(tag)
-    return tag
 
 
 def builder_image(base: str) -> str:
@@ -294,21 +183,15 @@ def kind_patch() -> dict[str, object]:
 def main() -> None:
     """Build all of it and print where it is."""
     engine.apt_install("mmdebstrap")
-    module = Path(go_download("ingress-nginx", "k8s.io/ingress-nginx"))
-    controller = controller_image(module)
-    values = WORK / "edge-values.yaml"
+    built = EDGES[sys.argv[1]]() if sys.argv[1:] else {}
     base = root_file_system("python", "trixie", APP_PACKAGES)
     result = {
         "node_image": node_image(),
         "kind_patch": kind_patch(),
-        "edge_images": [controller],
-        "edge_chart": str(module / "charts" / "ingress-nginx"),
-        "edge_values": str(values),
+        **built,
         "base": base,
         "builder": builder_image(base),
     }
-    image, _, tag = controller.rpartition(":")
-    values.write_text((HERE / "controller" / "values.yaml").read_text().format(image=image, tag=tag))
     print(json.dumps(result, indent=2))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from cluster import engine, images, kind, publish, release, run, tools
+from cluster import edges, engine, images, kind, publish, release, run, tools
 from cluster.run import CACHE, ROOT, Trouble
 
 
@@ -19,10 +19,11 @@ from cluster.run import CACHE, ROOT, Trouble
 @click.option("--cluster", envvar="CLUSTER", default="streaming", help="kind's name for the cluster.")
 @click.option("--port-offset", envvar="PORT_OFFSET", type=click.IntRange(0, 57090), default=0, help="Moves all ports.")
 @click.option("--workers", envvar="WORKERS", type=click.IntRange(0, 8), help="Nodes beside the control plane's.")
+@click.option("--edge", envvar="EDGE", default=edges.DEFAULT, help=f"One of {', '.join(edges.NAMES)}.")
 @click.pass_context
-def main(context: click.Context, cluster: str, port_offset: int, workers: int | None) -> None:
-    """Name the cluster that the command is about."""
-    context.obj = kind.Cluster(cluster, port_offset, workers)
+def main(context: click.Context, cluster: str, port_offset: int, workers: int | None, edge: str) -> None:
+    """Name the cluster that the command is about, and which of its edges."""
+    context.obj = kind.Cluster(cluster, port_offset, workers, edge=edges.find(edge).name)
 
 
 @main.command()
@@ -36,7 +37,7 @@ def up(cluster: kind.Cluster, forced: str) -> None:
     if folder:
         run.say(f"  export PATH={folder}:$PATH")
     run.say(
-        "  helm install streaming ./chart\n"
+        f"  {' '.join(('helm install streaming ./chart', *release.routes(cluster)))}\n"
         f"  curl -vv --raw http://127.0.0.1:{cluster.http_port}/download_csv\n"
         f"  curl -vv --raw -N http://127.0.0.1:{cluster.http_port}/download_csv_streaming\n"
         "  kubectl logs deploy/streaming"
@@ -47,10 +48,11 @@ def _up(cluster: kind.Cluster, forced: str) -> None:
     engine.ensure()
     cluster.check_ours()
     cluster.check_ports()
-    path = images.choose(forced, cluster.record().get("path", ""))
+    edge = edges.find(cluster.edge)
+    path = images.choose(forced, cluster.record().get("path", ""), edge)
     for name in ("kind", "helm", "kubectl"):
         tools.find(name)
-    source = images.get(path)
+    source = images.get(path, edge)
     cluster.ensure(source.node_image, source.kind_patch)
     cluster.note(path=source.path)
     release.restrict(cluster, "default")
@@ -87,7 +89,7 @@ def demo(context: click.Context, forced: str) -> None:
     cluster: kind.Cluster = context.obj
     started = time.monotonic()
     _up(cluster, forced)
-    release.install(cluster)
+    release.install(cluster, release.RELEASE, "default", *release.routes(cluster))
     release.await_edge(cluster)
     run.say(f" • Verify a stream through the edge (all up after {time.monotonic() - started:.0f} s) …\n")
     context.invoke(verify)

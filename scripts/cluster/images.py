@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster import kind, run
+from cluster import edges, kind, run
 from cluster.run import CACHE, ROOT, Trouble
 
 VERSION = "0.1.0"  # appVersion in chart/Chart.yaml
@@ -29,8 +29,7 @@ _MADE_HERE = "django-streaming-kubernetes.made-here=true"
 
 # Built for kind v0.33.0; Kubernetes 1.35 is the newest that the last ingress-nginx chart supports.
 _NODE = "kindest/node:v1.35.8@sha256:07b2536e30b803ed61d1677a79df6115f798ce64c80f9e22f6ed45afd09323c0"
-_CHART = ("ingress-nginx", "--repo", "https://kubernetes.github.io/ingress-nginx", "--version", "4.15.1")
-_UPSTREAM_HOSTS = ("registry-1.docker.io/v2/", "registry.k8s.io/v2/", "kubernetes.github.io/ingress-nginx/index.yaml")
+_UPSTREAM_HOSTS = ("registry-1.docker.io/v2/", "registry.k8s.io/v2/")
 _PROBE_SECONDS = 10
 _BUILD_GIB = 20  # what a first build from package registries writes, caches included
 
@@ -42,17 +41,17 @@ class Images:
     Attributes:
         path: upstream or registries.
         node_image: image of the nodes.
-        edge_chart: the ingress-nginx chart as arguments for helm.
+        edge_chart: the edge's chart as arguments for helm.
         kind_patch: what the node image needs in the kind configuration.
         edge_images: images to load into the nodes for the edge.
-        edge_values: values files for the edge's chart beside k8s/edges/ingress-nginx.yaml.
+        edge_values: values files for the edge's chart beside that in k8s/edges/.
         base: base image of our own, the Dockerfiles' if empty.
         builder: image in which their packages are installed, where that has no network; the base if empty.
     """
 
     path: str
     node_image: str
-    edge_chart: tuple[str, ...]
+    edge_chart: tuple[str, ...] = ()
     kind_patch: dict[str, Any] = field(default_factory=dict)
     edge_images: tuple[str, ...] = ()
     edge_values: tuple[str, ...] = ()
@@ -60,12 +59,13 @@ class Images:
     builder: str = ""
 
 
-def choose(forced: str, before: str) -> str:
+def choose(forced: str, before: str, edge: edges.Edge) -> str:
     """Decide where the images come from, and return upstream or registries.
 
     Args:
         forced: upstream or registries, or empty to take what can be had.
         before: what the existing cluster was made of, empty if there is none: it is not changed under its feet.
+        edge: the edge that is to be had.
 
     Raises:
         Trouble: the path can't be gone here.
@@ -74,7 +74,7 @@ def choose(forced: str, before: str) -> str:
     if path == "registries":
         run.say(" • Images: built from package registries")
     else:
-        missing = _unreachable()
+        missing = _unreachable(edge.origin)
         if not missing:
             run.say(" • Images: upstream's own, from their registries")
             return "upstream"
@@ -94,20 +94,23 @@ def choose(forced: str, before: str) -> str:
     return "registries"
 
 
-def get(path: str) -> Images:
+def get(path: str, edge: edges.Edge | None = None) -> Images:
     """Have the images built where nobody publishes them.
 
     Args:
         path: as `choose` returned it.
+        edge: whose images are wanted too, if any.
 
     Raises:
         Trouble: the disk is too full, or a build failed.
     """
-    return _from_registries() if path == "registries" else Images("upstream", _NODE, _CHART)
+    if path == "registries":
+        return _from_registries([edge.name] if edge else [])
+    return Images("upstream", _NODE, edge.chart if edge else ())
 
 
-def _unreachable() -> str | None:
-    for host in _UPSTREAM_HOSTS:
+def _unreachable(origin: str) -> str | None:
+    for host in dict.fromkeys((*_UPSTREAM_HOSTS, origin)):
         try:
             urllib.request.urlopen(f"https://{host}", timeout=_PROBE_SECONDS).close()
         except urllib.error.HTTPError as error:
@@ -123,21 +126,19 @@ def _builder() -> Path:
     return ROOT / os.environ.get("FROM_REGISTRIES", "")
 
 
-def _from_registries() -> Images:
+def _from_registries(wanted: list[str]) -> Images:
     if not (CACHE / "from-registries").exists():
         kind.check_disk(CACHE, _BUILD_GIB)
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
-    built = subprocess.run([sys.executable, _builder()], stdout=subprocess.PIPE, env=environment, text=True)
+    built = subprocess.run([sys.executable, _builder(), *wanted], stdout=subprocess.PIPE, env=environment, text=True)
     if built.returncode != 0:
         raise Trouble("the images could not be built from package registries: the reason is above")
     result = json.loads(built.stdout)
     return Images(
         path="registries",
         node_image=result["node_image"],
-        edge_chart=(result["edge_chart"],),
         kind_patch=result["kind_patch"],
-        edge_images=tuple(result["edge_images"]),
-        edge_values=(result["edge_values"],),
+        **{key: tuple(result[key]) for key in ("edge_chart", "edge_images", "edge_values") if key in result},
         base=result["base"],
         builder=result["builder"],
     )

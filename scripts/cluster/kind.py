@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from cluster import run, tools
+from cluster import edges, run, tools
 from cluster.run import CACHE, ROOT, Trouble
 
 _CONFIG = ROOT / "k8s" / "kind.yaml"
@@ -30,11 +30,13 @@ class Cluster:
         name: kind's name for it.
         port_offset: added to each host port of k8s/kind.yaml, so that two clusters can stand side by side.
         workers: nodes beside the control plane's; None for as many as there are, or for none in a new cluster.
+        edge: name of the edge that is meant: a cluster can have several, each at its own ports.
     """
 
     name: str
     port_offset: int
     workers: int | None = None
+    edge: str = edges.DEFAULT
 
     @property
     def context(self) -> str:
@@ -44,17 +46,21 @@ class Cluster:
     @property
     def http_port(self) -> int:
         """The port on 127.0.0.1 at which the edge answers HTTP."""
-        return self.host_ports()[0]
+        return self._host_port(0)
 
     @property
     def tls_port(self) -> int:
         """The port on 127.0.0.1 at which the edge answers TLS."""
-        return self.host_ports()[1]
+        return self._host_port(1)
+
+    def _host_port(self, which: int) -> int:
+        wanted = edges.find(self.edge).node_ports[which]
+        (port,) = (each["hostPort"] for each in _mappings() if each["containerPort"] == wanted)
+        return int(port) + self.port_offset
 
     def host_ports(self) -> list[int]:
         """Return all ports on 127.0.0.1 that the cluster takes."""
-        mappings = yaml.safe_load(_CONFIG.read_text())["nodes"][0]["extraPortMappings"]
-        return [mapping["hostPort"] + self.port_offset for mapping in mappings]
+        return [int(mapping["hostPort"]) + self.port_offset for mapping in _mappings()]
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
         """Return what kubectl prints for this cluster (see `run.output`)."""
@@ -256,6 +262,11 @@ class Cluster:
                 self.note(images=loaded)
                 new.append(image)
         return new
+
+
+def _mappings() -> list[dict[str, Any]]:
+    mappings: list[dict[str, Any]] = yaml.safe_load(_CONFIG.read_text())["nodes"][0]["extraPortMappings"]
+    return mappings
 
 
 def made_here() -> list[Cluster]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 import urllib.request
 from collections.abc import Collection
 
-from cluster import images, run, tools
+from cluster import edges, images, run, tools
 from cluster.kind import Cluster
 from cluster.run import ROOT, Trouble
 
-EDGE = "ingress-nginx"
+EDGE = edges.DEFAULT
 RELEASE = "streaming"
 
 
@@ -22,14 +21,30 @@ def helm(cluster: Cluster, *arguments: str) -> tuple[str, ...]:
 
 
 def install_edge(cluster: Cluster, source: images.Images) -> None:
-    """Install ingress-nginx by its chart, or bring it up to date.
+    """Install the edge that is meant by its chart, or bring it up to date; others stay as they are.
 
     Raises:
-        Trouble: helm failed, or the controller does not get ready.
+        Trouble: helm failed, or the edge does not get ready.
     """
+    edge = edges.find(cluster.edge)
     cluster.load(*source.edge_images)
-    values = [f"--values={path}" for path in (ROOT / "k8s/edges/ingress-nginx.yaml", *source.edge_values)]
-    _install(cluster, EDGE, EDGE, *source.edge_chart, "--create-namespace", *values)
+    values = [f"--values={path}" for path in (ROOT / "k8s" / "edges" / f"{edge.name}.yaml", *source.edge_values)]
+    _install(cluster, edge.name, edge.name, *source.edge_chart, "--create-namespace", *values)
+    edge.finish(cluster)
+    cluster.note(edges=sorted({edge.name, *cluster.record().get("edges", [])}))
+
+
+def routes(cluster: Cluster) -> tuple[str, ...]:
+    """Return the options for helm with which the demo's chart has a route for each edge of the cluster.
+
+    Nothing where the chart's own defaults say it. `helm test` asks the edge that is meant.
+    """
+    there = [edges.find(name) for name in cluster.record().get("edges", [])]
+    if {each.name for each in there} <= {edges.DEFAULT}:
+        return ()
+    kinds = {each.route for each in there}
+    wanted = [f"{kind}.enabled={str(kind in kinds).lower()}" for kind in ("ingress", "httpRoute")]
+    return ("--set", ",".join([*wanted, f"test.edge={edges.find(cluster.edge).service}"]))
 
 
 def restrict(cluster: Cluster, namespace: str) -> None:
@@ -61,7 +76,7 @@ def install(cluster: Cluster, release: str = RELEASE, namespace: str = "default"
 
 
 def await_edge(cluster: Cluster, host: str = "") -> None:
-    """Wait until the edge routes to the demo as its Ingress says: it takes that up some seconds after Helm is done.
+    """Wait until the edge routes to the demo as its route says: it takes that up some seconds after Helm is done.
 
     Args:
         cluster: whose edge.
@@ -70,7 +85,7 @@ def await_edge(cluster: Cluster, host: str = "") -> None:
     Raises:
         Trouble: it does not within 60 s.
     """
-    _await_annotations(cluster, host)
+    edges.find(cluster.edge).settle(cluster, host)
     url = f"http://127.0.0.1:{cluster.http_port}/readyz"
     request = urllib.request.Request(url, headers={"Host": host} if host else {})
     reason: object = None
@@ -82,34 +97,6 @@ def await_edge(cluster: Cluster, host: str = "") -> None:
             reason = error
         time.sleep(1)
     raise Trouble(f"the edge does not route to the demo: {url} still answers {reason}\n{diagnostics(cluster)}")
-
-
-def nginx_conf(cluster: Cluster) -> str:
-    """Return the edge's configuration as the controller has written it."""
-    controller = ("-n", EDGE, "-l", "app.kubernetes.io/component=controller", "--field-selector=status.phase=Running")
-    pod = cluster.kubectl("get", "pods", *controller, "-o", "jsonpath={.items[0].metadata.name}")
-    return cluster.kubectl("exec", "-n", EDGE, pod, "--", "cat", "/etc/nginx/nginx.conf")
-
-
-def _await_annotations(cluster: Cluster, host: str) -> None:
-    """Wait until nginx has what the Ingress for a host asks for: an old one answers for some seconds after a change."""
-    ingresses = json.loads(cluster.kubectl("get", "ingress", "-A", "-o", "json"))["items"]
-    annotations: dict[str, str] = {}
-    for ingress in ingresses:
-        if host in [rule.get("host", "") for rule in ingress["spec"]["rules"]]:
-            annotations |= ingress["metadata"].get("annotations", {})
-    prefix = "nginx.ingress.kubernetes.io/proxy-"
-    asked = {name.removeprefix(prefix): value for name, value in annotations.items() if name.startswith(prefix)}
-    asked.pop("body-size", None)  # no directive of nginx's proxy module, despite its name
-    found: dict[str, str] = {}
-    for _ in range(60):
-        part = nginx_conf(cluster).partition(f"## start server {host or '_'}\n")[2].partition("## end server")[0]
-        found = dict(re.findall(r"^\s*proxy_(\w+)\s+(\S+?)s?;", part, re.MULTILINE))
-        if all(found.get(name.replace("-", "_")) == value for name, value in asked.items()):
-            time.sleep(1)  # the file is written before the reload
-            return
-        time.sleep(0.5)
-    raise Trouble(f"the edge has not taken up its Ingress: that asks for {asked}, and nginx.conf has {found}")
 
 
 def _install(cluster: Cluster, release: str, namespace: str, chart: str, *options: str) -> None:
@@ -149,10 +136,11 @@ def restart(cluster: Cluster, loaded: Collection[str]) -> None:
 
 def diagnostics(cluster: Cluster, namespace: str = "default") -> str:
     """Return pods, events and the logs of the edge and the demo: what one asks for first when something fails."""
+    edge = edges.find(cluster.edge)
     questions = (
         ("get", "pods", "-A", "-o", "wide"),
-        *(("get", "events", "-n", each, "--sort-by=.lastTimestamp") for each in sorted({namespace, EDGE})),
-        ("logs", "-n", EDGE, "-l", "app.kubernetes.io/component=controller", "--tail=40"),
+        *(("get", "events", "-n", each, "--sort-by=.lastTimestamp") for each in sorted({namespace, edge.name})),
+        ("logs", "-n", edge.name, "-l", edge.pods, "--all-containers", "--tail=40"),
         ("logs", "-n", namespace, "-l", "app.kubernetes.io/name=streaming", "--tail=40", "--prefix"),
     )
     parts = []

@@ -76,7 +76,8 @@ def go_environment() -> dict[str, str]:
         "GOCACHE": str(folder / "build"),
         "GOFLAGS": "-modcacherw -buildvcs=false",
         "GOMODCACHE": str(folder / "mod"),
-        "GOTOOLCHAIN": "local",
+        # A go.mod that asks for a newer patch release than is here gets it, as a module.
+        "GOTOOLCHAIN": "auto",
         "GOWORK": "off",
     }
 

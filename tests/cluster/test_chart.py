@@ -89,6 +89,16 @@ def test_the_ingress_has_the_certificate_for_its_host(cluster: Cluster) -> None:
     assert ingress["tls"] == [{"secretName": "a-tls", "hosts": ["a.test"]}]
 
 
+def test_the_route_leads_to_the_service_from_the_gateways_that_are_named(cluster: Cluster) -> None:
+    route = render(cluster, values="{httpRoute: {enabled: true}, service: {port: 81}}")["HTTPRoute"]["spec"]
+    assert route["parentRefs"] == [{"name": "edge", "namespace": "envoy-gateway"}]
+    assert [rule["backendRefs"] for rule in route["rules"]] == [[{"name": "x-streaming", "port": 81}]]
+    assert "hostnames" not in route
+    values = "httpRoute: {enabled: true, hostnames: [a.test, b.test], parentRefs: [{name: g, sectionName: s}]}"
+    route = render(cluster, values=values)["HTTPRoute"]["spec"]
+    assert (route["hostnames"], route["parentRefs"]) == (["a.test", "b.test"], [{"name": "g", "sectionName": "s"}])
+
+
 def test_no_token_is_mounted(cluster: Cluster) -> None:
     objects = render(cluster)
     assert objects["ServiceAccount"]["automountServiceAccountToken"] is False
@@ -162,6 +172,8 @@ EDGE = "ingress-nginx-controller.ingress-nginx.svc"
             None,
         ),
         ("{ingress: {enabled: false}, django: {allowedHosts: b.test}}", "http://b.test", "x-streaming:80"),
+        ("{ingress: {enabled: false}, httpRoute: {enabled: true}}", f"http://{EDGE}", None),
+        ("{ingress: {enabled: false}, httpRoute: {enabled: true, hostnames: [r.test]}}", "http://r.test", EDGE),
     ],
 )
 def test_helm_test_asks_the_edge_or_the_service_under_a_host_that_is_answered(
@@ -272,6 +284,18 @@ def test_the_edge_is_told_what_streaming_says(cluster: Cluster) -> None:
     assert annotations("streaming: {buffering: on}")["proxy-buffering"] == "on"
 
 
+def test_a_route_is_told_what_streaming_says(cluster: Cluster) -> None:
+    """The app ends a stream by itself before the edge does: then it is logged."""
+    objects = render(cluster, values="{httpRoute: {enabled: true}, streaming: {maxDuration: 86400, readTimeout: 7}}")
+    assert objects["HTTPRoute"]["spec"]["rules"][0]["timeouts"] == {"request": "86405s"}
+    policy = objects["BackendTrafficPolicy"]["spec"]
+    assert policy["timeout"] == {"http": {"streamIdleTimeout": "7s"}}
+    assert policy["targetRefs"][0]["name"] == objects["HTTPRoute"]["metadata"]["name"]
+    objects = render(cluster, values="httpRoute: {enabled: true, envoyGateway: false}")
+    assert "HTTPRoute" in objects
+    assert "BackendTrafficPolicy" not in objects
+
+
 @pytest.mark.parametrize("drain", [1, 50, 3600, 86400])
 def test_a_pod_ends_in_an_order_that_no_value_can_upset(cluster: Cluster, drain: int) -> None:
     """preStop, then the drain, then the app's two seconds to break off, then gunicorn's end, then SIGKILL."""
@@ -353,6 +377,11 @@ WRONG = [
     ("ingress: {tls: {secretName: a}}", 'ingress.tls.secretName is "a", but there is no ingress.host'),
     ("ingress: {host: a.test, tls: true}", "at '/ingress/tls': got boolean, want object"),
     ("ingress: {host: a.test, tls: {secretName: My_Secret}}", "at '/ingress/tls/secretName': 'My_Secret' does not"),
+    ("httpRoute: {hostnames: ['http://a.test']}", 'httpRoute.hostnames is "http://a.test", but must be a host name in'),
+    ("httpRoute: {hostnames: a.test}", "at '/httpRoute/hostnames': got string, want array"),
+    ("httpRoute: {parentRefs: [{namespace: a}]}", "at '/httpRoute/parentRefs/0': missing property 'name'"),
+    ("httpRoute: {enabled: true, parentRefs: []}", "httpRoute.enabled is true, but httpRoute.parentRefs is empty"),
+    ("{httpRoute: {hostnames: [a.test]}, django: {allowedHosts: b.test}}", 'httpRoute.hostnames is "a.test", but dj'),
     ("test: {edge: 'http://edge.test'}", 'test.edge is "http://edge.test", but must be a host name in lower case'),
     ("test: {image: {tag: 'a:b'}}", 'test.image.tag is "a:b", but must be a tag alone'),
     ("test: {image: {tag: 1.10}}", "at '/test/image/tag': got number, want string"),

@@ -24,7 +24,7 @@ def test_each_value_has_one_line_of_comment() -> None:
     comments = [number for number, line in enumerate(lines) if line.lstrip().startswith("#")]
     assert [lines[number] for number in comments if number + 1 in comments] == []
     assert [line for line in lines if len(line) > 120] == []
-    assert len(lines) <= 120  # to be read in one go
+    assert len(lines) <= 130  # to be read in one go
 
 
 def test_the_schema_knows_every_value_and_no_other() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import tomllib
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cluster import engine, images, publish, run, tools
+from cluster import edges, engine, images, publish, run, tools
 from cluster.run import ROOT, Trouble
 
 
@@ -69,19 +70,25 @@ def test_the_capability_is_read_from_the_bounding_set(monkeypatch: pytest.Monkey
 def test_forcing_upstream_without_a_registry_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "_UPSTREAM_HOSTS", ("127.0.0.1:1/v2/",))
     with pytest.raises(Trouble, match=r"^the images from upstream can't be had: 127.0.0.1:1 does not answer; .*\.?$"):
-        images.choose("upstream", "")
+        images.choose("upstream", "", edges.find(edges.DEFAULT))
 
 
 def test_without_registries_and_without_the_builder_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "_UPSTREAM_HOSTS", ("127.0.0.1:1/v2/",))
     monkeypatch.delenv("FROM_REGISTRIES", raising=False)
     with pytest.raises(Trouble, match="nothing here to build the images from"):
-        images.choose("", "")
+        images.choose("", "", edges.find(edges.DEFAULT))
 
 
 def test_upstreams_images_are_pinned() -> None:
     assert re.fullmatch(r"kindest/node:v1\.35\.\d+@sha256:[0-9a-f]{64}", images._NODE)
-    assert "4.15.1" in images._CHART
+    for name in edges.NAMES:
+        assert re.fullmatch(r"v?\d+\.\d+\.\d+", dict(itertools.pairwise(edges.find(name).chart))["--version"])
+
+
+def test_an_edge_that_there_is_not_is_refused_by_a_sentence_that_lists_them() -> None:
+    with pytest.raises(Trouble, match=r"^there is no edge nginx: set EDGE to one of envoy-gateway, ingress-nginx, tr"):
+        edges.find("nginx")
 
 
 def test_the_images_that_are_built_are_those_that_the_chart_runs() -> None:

@@ -37,6 +37,8 @@ def test_the_offset_moves_every_port_and_the_patch_is_merged(cluster: Cluster) -
     config = yaml.safe_load(cluster._config({"networking": {"disableDefaultCNI": True}}))
     assert [mapping["hostPort"] for mapping in config["nodes"][0]["extraPortMappings"]] == cluster.host_ports()
     assert cluster.http_port == 8380
+    other = Cluster("some", 300, edge="traefik")
+    assert (other.http_port, other.tls_port) == (8382, 8745)
     assert config["name"] == "some"
     assert config["networking"] == {"disableDefaultCNI": True}
     assert "failCgroupV1: false" in config["kubeadmConfigPatches"][0]
