@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from cluster import release
+from cluster.edges.ingress_nginx import nginx_conf
 from cluster.kind import Cluster
 from cluster.run import ROOT, Trouble
 
@@ -358,7 +359,7 @@ def test_who_may_write_into_one_namespace_alone_can_install(other: Release, tmp_
 
 def test_the_edge_lets_streams_go_on_for_as_long_as_its_values_say(cluster: Cluster) -> None:
     controller = yaml.safe_load((ROOT / "k8s/edges/ingress-nginx.yaml").read_text())["controller"]
-    shutdown = re.findall(r"^worker_shutdown_timeout\s+(\S+?)\s*;", release.nginx_conf(cluster), re.MULTILINE)
+    shutdown = re.findall(r"^worker_shutdown_timeout\s+(\S+?)\s*;", nginx_conf(cluster), re.MULTILINE)
     assert shutdown == [controller["config"]["worker-shutdown-timeout"]]
     label = "app.kubernetes.io/component=controller"
     pods = json.loads(cluster.kubectl("get", "pods", "-n", release.EDGE, "-l", label, "-o", "json"))["items"]
