@@ -26,7 +26,7 @@ def _object(version: str, kind: str, spec: dict[str, Any], **annotations: str) -
 
 
 WHAT = {
-    "ingress-nginx": "proxy-buffering on, HTTP/1.0 to the app",
+    "ingress-nginx": "proxy-buffering on, HTTP/1.0",
     "envoy-gateway": "no timeouts.request in the route",
     "traefik": "the middleware buffering",
 }
