@@ -108,8 +108,9 @@ def on_cluster(cluster: Cluster) -> Iterator[dict[str, str]]:
 
 
 def _environment() -> dict[str, str]:
-    # Those of a make that runs us would make its own targets of ours print more.
-    kept = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    # Those of a make that runs us would make targets of ours print more. A page's project has settings of its own.
+    left_out = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "DJANGO_SETTINGS_MODULE")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
     path = os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]])
     return kept | {"PATH": path, "PYTHONPATH": os.pathsep.join(_PACKAGES)}
 

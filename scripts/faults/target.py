@@ -219,8 +219,9 @@ class Target:
         lines = []
         for pod in self.pods():
             name = pod["metadata"]["name"]
-            restarted = any(status["restartCount"] for status in pod["status"].get("containerStatuses", []))
-            for option in ("--previous=true", "--previous=false") if restarted else ("--previous=false",):
+            # Not by restartCount: the kubelet may have no more of a container that it has restarted than that number.
+            replaced = any(status["lastState"] for status in pod["status"].get("containerStatuses", []))
+            for option in ("--previous=true", "--previous=false") if replaced else ("--previous=false",):
                 lines += self.kubectl("logs", name, option, "--tail=-1").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
