@@ -71,7 +71,7 @@ faults: export CLUSTER := streaming-test
 faults: export PORT_OFFSET := 10000
 faults: export WORKERS := 2
 faults: export KUBECONFIG := $(CURDIR)/build/test.kubeconfig
-faults: .venv/complete ## deploys, kills and hostile clients while 100 streams are open, each accounted for, on the tests' cluster (about 50 min)
+faults: .venv/complete ## deploys, kills and hostile clients while 100 streams are open, each accounted for, on the tests' cluster (more than an hour)
 	@$(CLUSTER_COMMAND) up
 	@$(PYTHON) -m faults $(EVENTS)
 
