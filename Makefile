@@ -1,8 +1,9 @@
 # A table of contents: each target calls one script. Variables: CLUSTER (name), PORT_OFFSET (moves all ports), IMAGES
-# (upstream or registries; chosen by itself when empty), EVENTS (for faults: names of some, all when empty).
+# (upstream or registries; chosen by itself when empty), EVENTS (for faults: names of some, all when empty),
+# WHERE (for bench and docs: local for without a cluster).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-full test-unit faults lint
+.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-full test-unit faults bench lint
 
 # Where no image registry can be reached, this builds what would have been pulled. Without it only upstream's images are used.
 export FROM_REGISTRIES := k8s/from-registries/build.py
@@ -71,6 +72,9 @@ faults: .venv/complete ## deploys, kills and hostile clients while 100 streams a
 	@$(CLUSTER_COMMAND) up
 	@$(PYTHON) -m faults $(EVENTS)
 
+bench: .venv/complete ## what streaming costs beside nginx and Go, on the running cluster (WHERE=local: without one; about 10 min)
+	@$(PYTHON) -m bench
+
 test-full: .venv/complete lint ## streamcheck's verdicts on real servers, five times on a busy machine; writes its README's table
 	@$(PYTHON) -m pytest tests/matrix --runs 5 --timeout 1800
 
@@ -78,7 +82,7 @@ test-unit: .venv/complete lint ## the tests that take seconds and need no cluste
 	@$(PYTHON) -m pytest tests/unit
 
 lint: .venv/complete ## ruff and mypy
-	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/cluster scripts/doc_blocks scripts/faults scripts/local_edge scripts/streamcheck/streamcheck $(FROM_REGISTRIES)
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/bench scripts/cluster scripts/doc_blocks scripts/faults scripts/local_edge scripts/streamcheck/streamcheck $(FROM_REGISTRIES)
 
 .venv/complete: requirements/dev.txt scripts/make-venv
 	@scripts/make-venv

