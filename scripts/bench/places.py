@@ -231,7 +231,10 @@ class OnCluster:
         for worker_class in self._RELEASES:
             values = f"gunicorn.workerClass={worker_class},gunicorn.workers=1,gunicorn.threads={_THREADS}"
             more = f"replicaCount=1,podDisruptionBudget.enabled=false,ingress.host={worker_class}.bench,{values}"
-            options = ("--set", f"{more},resources.limits.memory=512Mi,streaming.maxDuration=900")
+            options = (
+                "--set",
+                f"{more},resources.limits.memory=512Mi,streaming.maxDuration=900,streaming.drainSeconds=5",
+            )
             release.install(cluster, worker_class, NAMESPACE, *options)
         self.kubectl(
             "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": self._objects()})
