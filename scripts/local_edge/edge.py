@@ -46,6 +46,7 @@ class LocalEdge:
         directives: str = "",
         app: Sequence[str] = (),
         worker_class: str = "gthread",
+        buffer_size: str = "4k",
     ) -> None:
         """Choose how nginx treats the app's responses; nothing is started yet.
 
@@ -58,6 +59,7 @@ class LocalEdge:
             app: a command for another server instead of gunicorn with the app, which answers /livez alike; `{listen}`
                 in it becomes its address.
             worker_class: the app's WORKER_CLASS.
+            buffer_size: nginx's `proxy_buffer_size`; "4k" is the controller's default.
         """
         self._buffering = buffering
         self._http_version = http_version
@@ -66,6 +68,7 @@ class LocalEdge:
         self._directives = directives
         self._app = app
         self._worker_class = worker_class
+        self._buffer_size = buffer_size
         self.processes: dict[str, int] = {}
         self._stack = contextlib.ExitStack()
         app_port, edge_port = _free_ports(2)
@@ -107,6 +110,7 @@ class LocalEdge:
             "http_version": self._http_version,
             "read_timeout": self._read_timeout,
             "directives": self._directives,
+            "buffer_size": self._buffer_size,
         }
         for name, value in values.items():
             conf = conf.replace(f"@{name}@", value)

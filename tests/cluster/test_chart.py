@@ -255,7 +255,8 @@ def test_the_edge_is_told_what_streaming_says(cluster: Cluster) -> None:
         return {name.removeprefix(NGINX): value for name, value in all_of_them.items()}
 
     expected = {"proxy-http-version": "1.1", "proxy-read-timeout": "120", "proxy-send-timeout": "120"}
-    assert annotations("streaming: {}") == expected | {"proxy-buffering": "off"}
+    # Buffers that hold back are not made larger.
+    assert annotations("streaming: {}") == expected | {"proxy-buffering": "off", "proxy-buffer-size": "64k"}
     timeouts = {"proxy-read-timeout": "7", "proxy-send-timeout": "7"}
     changed = annotations('streaming: {buffering: "on", readTimeout: 7}')
     assert changed == expected | timeouts | {"proxy-buffering": "on"}
