@@ -362,7 +362,8 @@ class OnCluster:
             "Kubernetes": version,
             "nginx": nginx,
             "images": str(self._cluster.record()["path"]),
-            "pods": f"1 process each, gthread with {_THREADS} threads, no CPU limit, 512 MiB; proxy-buffering off, proxy-buffer-size 64k",
+            "pods": f"1 process each, gthread with {_THREADS} threads, no CPU limit, 512 MiB",
+            "edge": f"proxy-buffering off, proxy-buffer-size {_BUFFER_SIZE}",
         }
 
 
