@@ -191,7 +191,7 @@ def small_chunks(place: Place, rounds: int, figures: Figures) -> None:
 
 def first_byte(place: Place, rounds: int, figures: Figures) -> None:
     """Time to the first byte: of a stream it does not depend on what follows, of an HttpResponse it does."""
-    times = 20
+    times = 10
     sizes = (*_FIRST_SIZES, _GIB)
     # Each process digests what it promises once; that is the demo's header and not the stream.
     place.ask(*({"do": "first", "times": 1, "path": f"/binary?size={size}", **place.edge("gthread")} for size in sizes))
