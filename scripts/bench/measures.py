@@ -312,7 +312,7 @@ def limits(place: OnCluster, figures: Figures) -> None:
         ("greedy", _GROW, {"cpu": "500m", "memory": "64Mi"}),
     ):
         one = container(name, images.APP, "python3", "-c", program)
-        one["resources"] = {"limits": limit}
+        one["resources"] = {"limits": limit, "requests": {"cpu": "10m"}}
         place.kubectl("delete", "pod", name, "--ignore-not-found")
         place.kubectl("apply", "-f", "-", stdin=json.dumps(pod(name, [one], restartPolicy="Never")))
     ends: dict[str, Any] = {}
