@@ -1,9 +1,10 @@
 # A table of contents: each target calls one script. Variables: CLUSTER (name), PORT_OFFSET (moves all ports), WORKERS (nodes
 # beside the control plane's: none in a new cluster when empty), EDGE (which of k8s/edges/, ingress-nginx when empty), IMAGES
-# (upstream or registries; chosen by itself when empty), EVENTS (for faults: names of some, all when empty).
+# (upstream or registries; chosen by itself when empty), EVENTS (for faults: names of some, all when empty), WHERE (for bench
+# and docs: local for without a cluster).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-full test-recovery test-unit faults edges lint
+.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-full test-recovery test-unit faults edges bench lint
 
 # Where no image registry can be reached, this builds what would have been pulled. Without it only upstream's images are used.
 export FROM_REGISTRIES := k8s/from-registries/build.py
@@ -80,6 +81,9 @@ edges: .venv/complete ## compare the edges: what each does to a stream, how fast
 	@for edge in ingress-nginx envoy-gateway traefik; do $(CLUSTER_COMMAND) --edge $$edge up || exit; done
 	@$(PYTHON) -m edges
 
+bench: .venv/complete ## what streaming costs beside nginx and Go, on the running cluster (WHERE=local: without one; about 10 min)
+	@$(PYTHON) -m bench
+
 test-full: export CLUSTER := streaming-test
 test-full: export PORT_OFFSET := 10000
 test-full: export KUBECONFIG := $(CURDIR)/build/test.kubeconfig
@@ -95,7 +99,7 @@ test-unit: .venv/complete lint ## the tests that take seconds and need no cluste
 	@$(PYTHON) -m pytest tests/unit
 
 lint: .venv/complete ## ruff and mypy
-	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/cluster scripts/doc_blocks scripts/edges scripts/faults scripts/local_edge scripts/streamcheck/streamcheck $(FROM_REGISTRIES)
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/bench scripts/cluster scripts/doc_blocks scripts/edges scripts/faults scripts/local_edge scripts/streamcheck/streamcheck $(FROM_REGISTRIES)
 
 .venv/complete: requirements/dev.txt scripts/make-venv
 	@scripts/make-venv

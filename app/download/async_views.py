@@ -7,14 +7,14 @@ import asyncio
 from contextlib import nullcontext
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from streams.batching import abatched
+from streams.batching import abatched, csv_batched
 from streams.middleware import slot
 
 from download.answers import CSV, binary_headers, measured, stream, takes, whole_csv
 from download.binary import binary_chunks
 from download.pacing import asleeping
 from download.params import BinaryParams, CsvParams, CsvStreamParams, MeasureParams
-from download.rows import csv_rows
+from download.rows import csv_records, csv_rows
 
 
 @takes(CsvParams)
@@ -28,6 +28,8 @@ async def download_csv(request: HttpRequest, params: CsvParams) -> HttpResponse:
 @takes(CsvStreamParams)
 async def download_csv_streaming(request: HttpRequest, params: CsvStreamParams) -> StreamingHttpResponse:
     """Return the CSV row by row, each as soon as it is there, or in batches."""
+    if params.chunk == "batch" and not params.delay_ms:
+        return stream(asleeping(csv_batched(csv_records(params.rows))), CSV, params)
     rows = asleeping(csv_rows(rows=params.rows, delay_ms=params.delay_ms))
     if params.chunk == "batch":
         rows = abatched(rows)

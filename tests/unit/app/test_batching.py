@@ -1,10 +1,12 @@
 """Rows joined into chunks: the same rules for a source in this thread, in a thread of its own, and for an async one.
 
-A test that takes `run` is about all three.
+A test that takes `run` is about all three. At the end: records that are written as CSV and joined in one.
 """
 
 import asyncio
+import csv
 import gc
+import io
 import itertools
 import threading
 import time
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streams.batching import AGE, SIZE, abatched, batched
+from streams.batching import AGE, SIZE, abatched, batched, csv_batched
 
 # An age that no test reaches, on however busy a machine.
 NEVER = 3600.0
@@ -352,6 +354,85 @@ def test_an_end_by_anything_but_return_is_not_taken_for_a_complete_one() -> None
 
     with pytest.raises(SystemExit):
         list(batched(source(), thread=True))
+
+
+FIELDS = st.one_of(st.text(max_size=30), st.integers(), st.none())
+
+
+@settings(max_examples=60)
+@given(
+    records=st.lists(st.lists(FIELDS, min_size=1, max_size=3), max_size=80),
+    size=st.integers(1, 500),
+    age=st.sampled_from([0, AGE, NEVER]),
+)
+def test_records_become_the_csv_that_one_writer_makes_in_chunks_of_whole_rows(
+    records: list[list[object]], size: int, age: float
+) -> None:
+    rows = []
+    for record in records:
+        row = io.StringIO(newline="")
+        csv.writer(row).writerow(record)
+        rows.append(row.getvalue().encode("utf-8"))
+    chunks = list(csv_batched(records, size, age))
+    assert b"".join(chunks) == b"".join(rows)
+    assert all(chunks)
+    ends = set(itertools.accumulate(map(len, rows)))
+    assert set(itertools.accumulate(map(len, chunks))) <= ends
+
+
+def test_large_records_leave_one_by_one() -> None:
+    taken = 0
+
+    def source() -> Iterator[list[str]]:
+        nonlocal taken
+        for _ in range(100):
+            taken += 1
+            yield ["x" * 100_000]
+
+    for number, chunk in enumerate(csv_batched(source(), age=NEVER), 1):
+        assert len(chunk) == 100_002
+        assert taken == number
+
+
+def test_age_holds_for_records_that_are_slow_after_fast_ones() -> None:
+    def source() -> Iterator[list[int]]:
+        yield from ([number] for number in range(1000))
+        for number in range(1000, 1100):
+            time.sleep(0.01)
+            yield [number]
+
+    arrivals = [(chunk, time.monotonic()) for chunk in csv_batched(source(), age=0.05)]
+    # Those that were taken at once are late together, up to 64 times 10 ms; those after them are not.
+    late = [at for chunk, at in arrivals if int(chunk.split()[-1]) > 1070]
+    assert len(late) >= 3
+
+
+def test_records_whose_source_fails_leave_before_its_error() -> None:
+    def source() -> Iterator[list[int]]:
+        yield from ([number] for number in range(100))
+        raise Broke
+
+    chunks = []
+    with pytest.raises(Broke):
+        for chunk in csv_batched(source(), age=NEVER):
+            chunks.append(chunk)
+    assert b"".join(chunks).split() == [b"%d" % number for number in range(100)]
+
+
+def test_closing_closes_the_source_of_the_records() -> None:
+    closed = []
+
+    def source() -> Iterator[list[str]]:
+        try:
+            while True:
+                yield ["record"]
+        finally:
+            closed.append(True)
+
+    records = source()
+    with closing(csv_batched(records, size=30)) as chunks:
+        next(chunks)
+    assert closed
 
 
 def _wait_for(condition: Callable[[], object]) -> None:

@@ -100,12 +100,13 @@ def test_head_gives_the_same_header_and_starts_no_generator(
 ) -> None:
     started = []
 
-    def generator(**_: object) -> Iterator[bytes]:
+    def generator(*_: object, **__: object) -> Iterator[bytes]:
         started.append(path)
         yield b"row\n"
 
-    for module, name in ((views, "csv_rows"), (answers, "measured_rows"), (views, "binary_chunks")):
-        monkeypatch.setattr(module, name, generator)
+    for name in ("csv_rows", "csv_records", "binary_chunks"):
+        monkeypatch.setattr(views, name, generator)
+    monkeypatch.setattr(answers, "measured_rows", generator)
     head = wsgi("HEAD", path)
     assert (head.status, head.chunks, started) == (200, [], [])
     get = wsgi("GET", path)

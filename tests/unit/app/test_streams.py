@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from streams import middleware, registry, stream
 from streams.middleware import bounded
 from streams.registry import Registry, StreamStopped, pause
-from streams.workers import bound
+from streams.workers import _Connection, bound
 
 Served = tuple[HttpResponseBase, Iterator[bytes]]
 
@@ -233,3 +233,21 @@ def test_bound_that_starves_the_probes_stops_the_start(asked: str) -> None:
         bound(16, asked)
     with pytest.raises(RuntimeError, match=r"^threads is 1, but must be at least 2"):
         bound(1, None)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_nothing_is_written_to_a_connection_that_is_lost(lost: bool) -> None:
+    written: list[object] = []
+
+    class Transport:
+        def is_closing(self) -> bool:
+            return lost
+
+        def writelines(self, parts: object) -> None:
+            written.append(parts)
+
+    connection = _Connection.__new__(_Connection)
+    connection.transport = Transport()
+    connection._response_buffer = None
+    connection._send_body(b"x" * (64 << 10), chunked=True)
+    assert bool(written) is not lost

