@@ -72,7 +72,7 @@ faults: .venv/complete ## deploys, kills and hostile clients while 100 streams a
 	@$(CLUSTER_COMMAND) up
 	@$(PYTHON) -m faults $(EVENTS)
 
-bench: .venv/complete ## what streaming costs beside nginx and Go, on the running cluster (WHERE=local: without one; about 10 min)
+bench: .venv/complete ## what streaming costs beside nginx and Go, on the running cluster (WHERE=local: without one; about 15 min)
 	@$(PYTHON) -m bench
 
 test-full: .venv/complete lint ## streamcheck's verdicts on real servers, five times on a busy machine; writes its README's table
