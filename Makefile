@@ -81,7 +81,7 @@ edges: .venv/complete ## compare the edges: what each does to a stream, how fast
 	@for edge in ingress-nginx envoy-gateway traefik; do $(CLUSTER_COMMAND) --edge $$edge up || exit; done
 	@$(PYTHON) -m edges
 
-bench: .venv/complete ## what streaming costs beside nginx and Go, on the running cluster (WHERE=local: without one; about 10 min)
+bench: .venv/complete ## what streaming costs beside nginx and Go, on the running cluster (WHERE=local: without one; about 15 min)
 	@$(PYTHON) -m bench
 
 test-full: export CLUSTER := streaming-test
