@@ -1,8 +1,9 @@
 """How rows become chunks where a chunk for each row would cost too much: joined up to a size or an age.
 
 Rows that are produced fast leave in full chunks, and a row that no other follows leaves soon. A chunk is never larger
-than the size, and holds whole rows except where one alone is larger. When the source fails, what it yielded before
-still leaves, and then its error is raised: the same bytes arrive as without batching, and the response breaks off.
+than the size (`csv_batched`: by some rows), and holds whole rows except where one alone is larger. When the source
+fails, what it yielded before still leaves, and then its error is raised: the same bytes arrive as without batching,
+and the response breaks off.
 
 Not for streams whose rows are to be seen one by one, such as measurements, server-sent events or tokens.
 """
