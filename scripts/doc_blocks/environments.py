@@ -26,7 +26,7 @@ def _tls_edge() -> LocalEdge:
 
 _LOCAL: Mapping[str, tuple[str, Callable[[], LocalEdge]]] = {
     "APP": ("app_url", LocalEdge),
-    "EDGE": ("url", LocalEdge),
+    "GOOD_EDGE": ("url", LocalEdge),
     "BUFFERING_EDGE": ("url", lambda: LocalEdge(buffering="on")),
     "HTTP10_EDGE": ("url", lambda: LocalEdge(http_version="1.0")),
     "BAD_EDGE": ("url", lambda: LocalEdge(buffering="on", http_version="1.0")),

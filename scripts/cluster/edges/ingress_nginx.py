@@ -28,14 +28,19 @@ def settle(cluster: Cluster, host: str) -> None:
     for ingress in ingresses:
         if host in [rule.get("host", "") for rule in ingress["spec"]["rules"]]:
             annotations |= ingress["metadata"].get("annotations", {})
-    prefix = "nginx.ingress.kubernetes.io/proxy-"
-    asked = {name.removeprefix(prefix): value for name, value in annotations.items() if name.startswith(prefix)}
-    asked.pop("body-size", None)  # no directive of nginx's proxy module, despite its name
+    prefix = "nginx.ingress.kubernetes.io/"
+    asked = {
+        "client_max_body_size"
+        if name == f"{prefix}proxy-body-size"
+        else name.removeprefix(prefix).replace("-", "_"): value
+        for name, value in annotations.items()
+        if name.startswith(f"{prefix}proxy-")
+    }
     found: dict[str, str] = {}
     for _ in range(60):
         part = nginx_conf(cluster).partition(f"## start server {host or '_'}\n")[2].partition("## end server")[0]
-        found = dict(re.findall(r"^\s*proxy_(\w+)\s+(\S+?)s?;", part, re.MULTILINE))
-        if all(found.get(name.replace("-", "_")) == value for name, value in asked.items()):
+        found = dict(re.findall(r"^\s*(proxy_\w+|client_max_body_size)\s+(\S+?)s?;", part, re.MULTILINE))
+        if all(found.get(name) == value for name, value in asked.items()):
             time.sleep(1)  # the file is written before the reload
             return
         time.sleep(0.5)
