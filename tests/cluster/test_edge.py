@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import urllib.error
@@ -96,6 +97,8 @@ def _get(url: str, host: str, request_id: str = "") -> Message:
 def test_the_local_edge_has_the_directives_that_the_controller_renders(cluster: Cluster, demo: Any) -> None:
     """`make local` promises them. What the chart or LocalEdge sets itself is left out."""
     template = (Path(local_edge.__file__).parent / "nginx.conf.template").read_text()
+    buffer_size = inspect.signature(local_edge.LocalEdge).parameters["buffer_size"].default
+    template = template.replace("@buffer_size@", buffer_size)
     chosen = {
         "proxy_pass",
         "proxy_temp_path",

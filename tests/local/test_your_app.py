@@ -68,7 +68,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project") / "shop"
     script = "\n".join(commands()).replace("build/shop", str(folder))
     # Without the PYTHONPATH on which our own packages are: the project must have all that it needs.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    left_out = ("PYTHONPATH", "DJANGO_SETTINGS_MODULE")
+    environment = {name: value for name, value in os.environ.items() if name not in left_out}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
         ["sh", "-euc", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
