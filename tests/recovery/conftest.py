@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from cluster import engine, images
+from cluster import edges, engine, images
 
 from tests.recovery.machine import Machine
 
@@ -17,7 +17,7 @@ from tests.recovery.machine import Machine
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with the images that were built from package registries: it reaches no network."""
     engine.ensure()
-    source = images.get("registries")
+    source = images.get("registries", edges.find(edges.DEFAULT))
     folder = tmp_path_factory.mktemp("machine")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("CLUSTER", "recovery"), ("IMAGES", "registries"), ("KUBECONFIG", f"{folder}/kubeconfig")):
@@ -27,8 +27,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         try:
             started = machine.run(sys.executable, "-c", "from cluster import engine; engine.ensure()")
             assert started.returncode == 0, started.stderr
-            save = ["docker", "--host", f"unix://{folder}/engine", "save", source.node_image, *source.edge_images]
-            with subprocess.Popen(machine.command(*save, source.base), stdout=subprocess.PIPE) as saved:
+            wanted = (source.node_image, *source.edge_images, source.base, source.builder)
+            save = machine.command("docker", "--host", f"unix://{folder}/engine", "save", *wanted)
+            with subprocess.Popen(save, stdout=subprocess.PIPE) as saved:
                 subprocess.run(machine.command("docker", "load"), stdin=saved.stdout, check=True, timeout=400)
             yield machine
         finally:
