@@ -116,6 +116,8 @@ def _check_runtime() -> None:
 
 
 def _start() -> None:
+    log = CACHE / "logs" / "dockerd.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     arguments = ["dockerd"]
     if lacks_sys_resource():
         apt_install("jq")
@@ -126,8 +128,6 @@ def _start() -> None:
     elif Path("/run/systemd/system").is_dir():
         run.step("Start the Docker engine", "systemctl", "start", "docker")
         return
-    log = CACHE / "logs" / "dockerd.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     run.say(" • Start the Docker engine …")
     with log.open("w") as file:
         # A session of its own: Ctrl-C here must not stop the engine.

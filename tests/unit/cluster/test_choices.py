@@ -60,6 +60,22 @@ def test_where_no_engine_may_be_installed_make_local_is_named(monkeypatch: pytes
         engine.ensure()
 
 
+def test_the_engine_is_started_on_a_machine_that_has_no_cache_yet(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Docker may be installed where nothing of ours has ever run, or where the cache was removed."""
+    program(tmp_path, "dockerd", "asked to start")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(engine, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(engine, "_PID_FILE", tmp_path / "cache" / "dockerd.pid")
+    monkeypatch.setattr(engine, "_unreachable", lambda: "no such file")
+    monkeypatch.setattr(engine, "lacks_sys_resource", lambda: True)
+    monkeypatch.setattr(engine, "apt_install", lambda *packages: None)
+    with pytest.raises(Trouble, match="engine stopped right after its start"):
+        engine._start()
+    assert (tmp_path / "cache" / "logs" / "dockerd.log").read_text() == "asked to start\n"
+
+
 def test_the_capability_is_read_from_the_bounding_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for bounding, lacks in (("000001ffffffffff", False), ("000001fffeffffff", True)):
         text = f"Name:\tx\nCapBnd:\t{bounding}\n"
