@@ -4,7 +4,7 @@
 # and docs: local for without a cluster).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-full test-recovery test-unit faults edges bench lint
+.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-full test-recovery test-unit faults edges bench bench-clients bench-curves lint
 
 # Where no image registry can be reached, this builds what would have been pulled. Without it only upstream's images are used.
 export FROM_REGISTRIES := k8s/from-registries/build.py
@@ -82,7 +82,13 @@ edges: .venv/complete ## compare the edges: what each does to a stream, how fast
 	@$(PYTHON) -m edges
 
 bench: .venv/complete ## what streaming costs beside nginx and Go, on the running cluster (WHERE=local: without one; about 15 min)
-	@$(PYTHON) -m bench
+	@$(PYTHON) -m bench ratios
+
+bench-clients: .venv/complete ## how many streams a pod holds, by server: gunicorn's classes, uvicorn, granian, Go (about 15 min)
+	@$(PYTHON) -m bench clients
+
+bench-curves: .venv/complete ## rates over chunk size and parallel streams, and where the time of a row goes (about 15 min; WHERE=local too)
+	@$(PYTHON) -m bench curves
 
 test-full: export CLUSTER := streaming-test
 test-full: export PORT_OFFSET := 10000

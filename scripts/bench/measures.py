@@ -6,17 +6,17 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, TypeVar
 
 from cluster import images, run
 from cluster.run import Trouble
 
-from bench.places import SIZE, OnCluster, Place, container, pod
+from bench.places import SIZE, Namespace, Place, container, pod
 from bench.ratio import Ratio
 
 _MIB, _GIB = 1 << 20, 1 << 30
@@ -75,6 +75,25 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
+@dataclass(frozen=True)
+class Curves:
+    """Figures over what they depend on, for a picture.
+
+    Attributes:
+        name: of the picture's file.
+        title: what is drawn.
+        across: what they depend on, with its unit.
+        up: their unit.
+        series: for each line its points.
+    """
+
+    name: str
+    title: str
+    across: str
+    up: str
+    series: Mapping[str, Sequence[tuple[float, float]]]
+
+
 @dataclass
 class Figures:
     """All that was measured.
@@ -83,13 +102,13 @@ class Figures:
         ratios: with their bounds.
         checks: with theirs.
         tables: without any.
-        first: seconds to the first byte: for each way of answering, bytes of the body and median.
+        curves: for pictures.
     """
 
     ratios: list[Ratio] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    first: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    curves: list[Curves] = field(default_factory=list)
 
     @property
     def missed(self) -> list[str]:
@@ -102,7 +121,11 @@ class Figures:
 Measure = Callable[[Place, int, Figures], None]
 
 
-def _rounds(title: str, rounds: int, names: Sequence[str]) -> Iterator[str]:
+_Turn = TypeVar("_Turn")
+
+
+def in_rounds(title: str, rounds: int, names: Sequence[_Turn]) -> Iterator[_Turn]:
+    """Yield each of what is compared once in each round, and in each begin with another."""
     started = time.monotonic()
     for number in range(rounds):
         run.say(f" • {title}: round {number + 1} of {rounds}, {time.monotonic() - started:.0f} s so far …")
@@ -118,7 +141,7 @@ def bytes_and_cost(place: Place, rounds: int, figures: Figures) -> None:
     _same(place, [{"path": f"/binary?size={SIZE}&chunk_bytes={_CHUNK}", **place.edge(each)} for each in servers])
     rates: dict[str, list[float]] = defaultdict(list)
     costs: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for server in _rounds("Bytes a second, and their cost", rounds, servers):
+    for server in in_rounds("Bytes a second, and their cost", rounds, servers):
         before = place.usage(server)
         (done,) = place.ask({"do": "read", "path": path, "size": SIZE, **place.edge(server)})
         after = place.usage(server)
@@ -153,7 +176,7 @@ def csv(place: Place, rounds: int, figures: Figures) -> None:
     }
     _same(place, [tasks["batch"], tasks["row"], tasks["plain"], tasks["asgi"]], place.ask(tasks["memory"])[0])
     rates: dict[str, list[float]] = defaultdict(list)
-    for name in _rounds("CSV, rows a second", rounds, tuple(tasks)):
+    for name in in_rounds("CSV, rows a second", rounds, tuple(tasks)):
         (done,) = place.ask(tasks[name])
         rates[name].append(_ROWS / done["seconds"])
     for name, title, against, reference, bound in (
@@ -171,7 +194,7 @@ def small_chunks(place: Place, rounds: int, figures: Figures) -> None:
     path = f"/binary?size={_SMALL * _SMALL_CHUNKS}&chunk_bytes={_SMALL}"
     rates: dict[str, list[float]] = defaultdict(list)
     costs: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for server in _rounds("Small chunks a second", rounds, servers):
+    for server in in_rounds("Small chunks a second", rounds, servers):
         before = place.usage(server)
         (done,) = place.ask({"do": "read", "path": path, **place.edge(server)})
         after = place.usage(server)
@@ -198,14 +221,16 @@ def first_byte(place: Place, rounds: int, figures: Figures) -> None:
     tasks = {f"a stream, {size}": {"path": f"/binary?size={size}", **place.edge("gthread")} for size in sizes}
     tasks |= {f"HttpResponse, {size}": {"path": f"/whole?size={size}", **place.edge("plain")} for size in _FIRST_SIZES}
     found: dict[str, list[float]] = defaultdict(list)
-    for name in _rounds("Time to first byte", rounds, tuple(tasks)):
+    for name in in_rounds("Time to first byte", rounds, tuple(tasks)):
         (done,) = place.ask({"do": "first", "times": times if name.startswith("a") else 5, **tasks[name]})
         found[name].append(median(done["first"]))
     large, small = found[f"a stream, {_GIB}"], found["a stream, 1024"]
     figures.ratios.append(Ratio("first byte of a 1 GiB stream", "of 1 KiB", "s", large, small, 1.5, at_most=True))
+    series: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for name, values in found.items():
         way, _, size = name.partition(", ")
-        figures.first.setdefault(way, []).append((int(size), median(values)))
+        series[way].append((int(size), median(values) * 1000))
+    figures.curves.append(Curves("first-byte", "Time to the first byte", "bytes of the body", "ms", series))
 
 
 def lag(place: Place, rounds: int, figures: Figures) -> None:
@@ -213,7 +238,7 @@ def lag(place: Place, rounds: int, figures: Figures) -> None:
     path = "/measure?rows=200&delay_ms=10"
     ways = {"edge": place.edge("gthread"), "direct": place.direct("gthread")}
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for way in _rounds("Lag", rounds, tuple(ways)):
+    for way in in_rounds("Lag", rounds, tuple(ways)):
         (done,) = place.ask({"do": "lag", "path": path, **ways[way]})
         cuts = quantiles((each * 1000 for each in done["lags"]), n=100, method="inclusive")
         found[way].append((cuts[49], cuts[98]))
@@ -305,7 +330,7 @@ def _same(place: Place, tasks: Sequence[dict[str, Any]], also: dict[str, Any] | 
         raise Trouble(f"what is to be compared is not the same bytes: {told}")
 
 
-def limits(place: OnCluster, figures: Figures) -> None:
+def limits(place: Namespace, figures: Figures) -> None:
     """Make sure that Kubernetes' limits bite here, before anything is said about pods that have some."""
     for name, program, limit in (
         ("busy", _SPIN, {"cpu": "200m", "memory": "64Mi"}),

@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,9 @@ _BUFFER_SIZE = "64k"
 
 _CLIENT = (HERE / "client.py").read_text()
 _REFERENCE = HERE / "reference"
-_GO_IMAGE = "streaming/bench-go:1"
-_THREADS = 16
+GO_IMAGE = "streaming/bench-go:1"
+# Enough for the curves' parallel streams; those that are not needed are not started.
+_THREADS = 80
 _PLAIN = ("-m", "gunicorn", "--workers=1", f"--threads={_THREADS}", "--pythonpath")
 _MAKE_FILES = """
 import sys
@@ -57,10 +59,12 @@ class Usage:
 
     Attributes:
         cpu: seconds, in user mode and in the kernel.
+        kernel: those in the kernel.
         memory: resident bytes.
     """
 
     cpu: float
+    kernel: float
     memory: int
 
 
@@ -92,8 +96,12 @@ class Place(Protocol):
         """Return the versions and settings that the figures belong to."""
 
 
-def _client(command: Sequence[str], tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    done = subprocess.run([*command, "-c", _CLIENT, json.dumps(tasks)], capture_output=True, text=True, timeout=900)
+def _client(
+    command: Sequence[str], tasks: Sequence[dict[str, Any]], folder: Path | None = None
+) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [*command, "-c", _CLIENT, json.dumps(tasks)], capture_output=True, text=True, timeout=900, cwd=folder
+    )
     if done.returncode != 0:
         raise Trouble(f"the client could not measure: {done.stderr.strip().splitlines()[-1:]}")
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -114,13 +122,15 @@ def _processes(stat: str) -> dict[int, _Process]:
         head, _, tail = line.rpartition(") ")
         number, _, name = head.partition(" (")
         fields = tail.split()
-        cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        found[int(number)] = _Process(name, int(fields[1]), Usage(cpu, int(fields[21]) * os.sysconf("SC_PAGE_SIZE")))
+        user, kernel = (int(each) / os.sysconf("SC_CLK_TCK") for each in fields[11:13])
+        used = Usage(user + kernel, kernel, int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
+        found[int(number)] = _Process(name, int(fields[1]), used)
     return found
 
 
 def _sum(processes: Sequence[_Process]) -> Usage:
-    return Usage(sum(each.used.cpu for each in processes), sum(each.used.memory for each in processes))
+    used = [each.used for each in processes]
+    return Usage(sum(each.cpu for each in used), sum(each.kernel for each in used), sum(each.memory for each in used))
 
 
 def _machine() -> dict[str, str]:
@@ -185,7 +195,8 @@ class Loopback:
 
     def ask(self, *tasks: dict[str, Any]) -> list[dict[str, Any]]:
         """Run the client here."""
-        return _client([sys.executable], tasks)
+        # In the folder in which the app's image runs it.
+        return _client([sys.executable], tasks, ROOT / "app")
 
     def usage(self, server: str) -> dict[str, Usage]:
         """Return what the processes have used."""
@@ -219,116 +230,89 @@ def _nginx_conf(folder: str, listen: str) -> str:
     return (_REFERENCE / "nginx.conf").read_text().replace("@folder@", folder).replace("@listen@", listen)
 
 
-class OnCluster:
-    """A namespace of the cluster: pods without CPU limits, and a client in one of its own."""
+class Namespace:
+    """A namespace of the cluster that is there for the bench alone, and a client in a pod of its own.
+
+    Attributes:
+        name: of the kind of place.
+    """
 
     name = "cluster"
-    _RELEASES = ("gthread", "asgi")
 
     def __init__(self, stack: contextlib.ExitStack, cluster: Cluster) -> None:
-        """Install all of it, to be removed with the stack."""
-        self._cluster = cluster
-        folder = _build_go()
-        dockerfile = _REFERENCE / "Dockerfile"
-        run.step("Build its image", "docker", "build", "-t", _GO_IMAGE, "-f", dockerfile, folder, log="bench-go")
-        cluster.load(_GO_IMAGE)
-        stack.callback(self._remove)
-        for worker_class in self._RELEASES:
-            values = f"gunicorn.workerClass={worker_class},gunicorn.workers=1,gunicorn.threads={_THREADS}"
-            more = f"replicaCount=1,podDisruptionBudget.enabled=false,ingress.host={worker_class}.bench,{values}"
-            options = (
-                "--set",
-                f"{more},resources.limits.memory=512Mi,streaming.maxDuration=900,streaming.drainSeconds=5",
-                "--set-string",
-                f"ingress.annotations.nginx\\.ingress\\.kubernetes\\.io/proxy-buffer-size={_BUFFER_SIZE}",
-            )
-            release.install(cluster, worker_class, NAMESPACE, *options)
-        self.kubectl(
-            "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": self._objects()})
-        )
-        self.kubectl("wait", "--for=condition=Ready", "pods", "--all", "--timeout=180s", timeout=190)
-        for server in ("gthread", "asgi", "buffered", "stock"):
-            release.await_edge(cluster, f"{server}.bench")
-        found = json.loads(self.kubectl("get", "pods", "-o", "json"))["items"]
-        names = {pod["metadata"]["labels"].get("app.kubernetes.io/instance"): pod for pod in found}
-        self._pods = names | {"buffered": names["gthread"], "stock": names["gthread"]}
-        self._await_references()
+        """Make it, to be removed with the stack; what an interrupted run has left goes first."""
+        self.cluster = cluster
+        self.remove()
+        stack.callback(self.remove)
+        release.restrict(cluster, NAMESPACE)
+        self.apply([pod("client", [container("client", images.APP, "sleep", "infinity")])])
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
         """Return what kubectl prints in the namespace."""
-        return self._cluster.kubectl("-n", NAMESPACE, *arguments, stdin=stdin, timeout=timeout)
+        return self.cluster.kubectl("-n", NAMESPACE, *arguments, stdin=stdin, timeout=timeout)
 
-    def _await_references(self) -> None:
-        for server in ("plain", "static", "go"):
-            for attempt in range(60):
-                try:
-                    self.ask({"do": "read", "path": "/livez", **self.edge(server)})
-                    break
-                except Trouble:
-                    if attempt == 59:
-                        raise
+    def apply(self, objects: list[dict[str, Any]]) -> None:
+        """Have these objects there, and all pods ready."""
+        self.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+        self.kubectl("wait", "--for=condition=Ready", "pods", "--all", "--timeout=180s", timeout=190)
 
-    def _remove(self) -> None:
-        for worker_class in self._RELEASES:
-            command = ("uninstall", worker_class, "--namespace", NAMESPACE, "--ignore-not-found")
-            run.output(*release.helm(self._cluster, *command))
-        self._cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=300)
-
-    def _objects(self) -> list[dict[str, Any]]:
-        controller = ("-n", release.EDGE, "-l", "app.kubernetes.io/component=controller")
-        image = ("get", "pods", *controller, "-o", "jsonpath={.items[0].spec.containers[0].image}")
-        nginx = self._cluster.kubectl(*image)
-        files = {"plain.py": (_REFERENCE / "plain.py").read_text(), "nginx.conf": _nginx_conf("/data", "8000")}
-        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "reference"}, "data": files}
-        made = [{"name": "data", "emptyDir": {}}]
-        reference = [{"name": "reference", "configMap": {"name": "reference"}}]
-        make = container("make", images.APP, "python3", "-c", _MAKE_FILES, "/data", str(SIZE))
-        static = container("static", nginx, "nginx", "-c", "/reference/nginx.conf", "-e", "stderr")
-        # The file of the program has this capability, so it can't be started without.
-        static["securityContext"]["capabilities"]["add"] = ["NET_BIND_SERVICE"]
-        for each in (make, static):
-            each["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
-        static["volumeMounts"].append({"name": "reference", "mountPath": "/reference"})
-        plain = container("plain", images.APP, "python3", *_PLAIN, "/reference", "plain:application")
-        plain["volumeMounts"] = [{"name": "reference", "mountPath": "/reference"}]
-        go = container("go", _GO_IMAGE, "/server", "0.0.0.0:8000")
-        return [
-            config,
-            pod("client", [container("client", images.APP, "sleep", "infinity")]),
-            *exposed("plain", [plain], volumes=reference),
-            *exposed("static", [static], initContainers=[make], volumes=made + reference),
-            *exposed("go", [go]),
-            _ingress("buffered", "gthread-streaming", {"proxy-buffering": "on"}),
-            _ingress("stock", "gthread-streaming", {"proxy-buffering": "off"}),
-        ]
+    def remove(self) -> None:
+        """Remove all of it."""
+        self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", timeout=300)
 
     def edge(self, server: str) -> dict[str, Any]:
         """Return the edge's Service, and the host of the server's Ingress."""
         return {"address": f"{release.EDGE}-controller.{release.EDGE}.svc", "port": 80, "host": f"{server}.bench"}
 
-    def direct(self, server: str) -> dict[str, Any]:
-        """Return the address of the server's pod."""
-        return {"address": self._pods[server]["status"]["podIP"], "port": 8000, "host": f"{server}.bench"}
+    def client(self) -> tuple[str, ...]:
+        """Return the command that runs Python in the client's pod."""
+        kubectl = (tools.find("kubectl"), "--context", self.cluster.context, "-n", NAMESPACE)
+        return (*kubectl, "exec", "client", "--", "python3")
 
     def ask(self, *tasks: dict[str, Any]) -> list[dict[str, Any]]:
         """Run the client in its pod."""
-        kubectl = (tools.find("kubectl"), "--context", self._cluster.context, "-n", NAMESPACE)
-        return _client([*kubectl, "exec", "client", "--", "python3"], tasks)
+        return _client(self.client(), tasks)
 
-    def usage(self, server: str) -> dict[str, Usage]:
-        """Return what the processes have used: those of the server's container, and nginx's in the controller's."""
+    def follow(self, task: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Run the client in its pod, and yield each line as it comes.
+
+        Raises:
+            Trouble: the client could not measure.
+        """
+        command = [*self.client(), "-c", _CLIENT, json.dumps([task])]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+            yield from map(json.loads, client.stdout or ())
+            if client.wait() != 0:
+                said = client.stderr.read() if client.stderr else ""
+                raise Trouble(f"the client could not measure: {said.strip().splitlines()[-1:]}")
+
+    def await_edge(self, server: str) -> None:
+        """Wait until the edge routes to a server that is ready.
+
+        Raises:
+            Trouble: it does not within a minute or so.
+        """
+        for attempt in range(60):
+            try:
+                self.ask({"do": "read", "path": "/livez", **self.edge(server)})
+                break
+            except Trouble:
+                if attempt == 59:
+                    raise
+                time.sleep(1)
+
+    def used_by(self, server: dict[str, Any]) -> dict[str, Usage]:
+        """Return what the processes have used: those of the server's pod, and nginx's in the controller's."""
         edge = json.loads(
-            self._cluster.kubectl(
+            self.cluster.kubectl(
                 *("get", "pods", "-n", release.EDGE, "-l", "app.kubernetes.io/component=controller", "-o", "json")
             )
         )["items"][0]
-        parts = {"app": self._pods[server], "edge": edge}
+        parts = {"app": server, "edge": edge}
         asked = "".join(
             f"echo {part}; grep -sl {_container_id(each)} /proc/[0-9]*/cgroup; " for part, each in parts.items()
         )
-        told, _, stat = self._in_node(f"{asked} echo stat; cat /proc/[0-9]*/stat 2> /dev/null; true").partition(
-            "stat\n"
-        )
+        told, _, stat = self.in_node(f"{asked} echo stat; cat /proc/[0-9]*/stat 2> /dev/null; true").partition("stat\n")
         all_of_them = _processes(stat)
         used: dict[str, list[_Process]] = {}
         for line in told.splitlines():
@@ -342,32 +326,112 @@ class OnCluster:
                     used[part].append(process)
         return {part: _sum(each) for part, each in used.items()}
 
-    def buffered_on_disk(self) -> int:
-        """Return the bytes in nginx's temporary files, which have no name any more."""
-        script = 'case "$(readlink $file)" in *proxy-temp*) stat -L -c %s $file;; esac'
-        return sum(map(int, self._in_node(f"for file in /proc/[0-9]*/fd/*; do {script}; done; true").split()))
-
-    def _in_node(self, script: str) -> str:
-        (node,) = self._cluster.containers()
+    def in_node(self, script: str) -> str:
+        """Return what a shell in the node prints."""
+        (node,) = self.cluster.containers()
         return run.output("docker", "exec", node, "sh", "-c", script)
 
     def settings(self) -> dict[str, str]:
         """Return versions and settings."""
-        version = json.loads(self._cluster.kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
+        version = json.loads(self.cluster.kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
         controller = ("exec", "-n", release.EDGE, f"deploy/{release.EDGE}-controller", "--", "nginx", "-v")
-        kubectl = (tools.find("kubectl"), "--context", self._cluster.context)
-        nginx = (
-            subprocess.run([*kubectl, *controller], capture_output=True, text=True).stderr.rpartition("/")[2].strip()
-        )
+        kubectl = (tools.find("kubectl"), "--context", self.cluster.context, *controller)
+        nginx = subprocess.run(kubectl, capture_output=True, text=True).stderr.rpartition("/")[2].strip()
         return {
             "place": "kind, one node; the client in a pod, the edge by its Service, HTTP/1.1 without TLS",
             **_machine(),
             "Kubernetes": version,
             "nginx": nginx,
-            "images": str(self._cluster.record()["path"]),
+            "images": str(self.cluster.record()["path"]),
+        }
+
+
+class OnCluster(Namespace):
+    """All servers at a time, in pods without CPU limits."""
+
+    _RELEASES = ("gthread", "asgi")
+
+    def __init__(self, stack: contextlib.ExitStack, cluster: Cluster) -> None:
+        """Install all of it, to be removed with the stack."""
+        super().__init__(stack, cluster)
+        build_go(cluster)
+        for worker_class in self._RELEASES:
+            values = f"gunicorn.workerClass={worker_class},gunicorn.workers=1,gunicorn.threads={_THREADS}"
+            more = f"replicaCount=1,podDisruptionBudget.enabled=false,ingress.host={worker_class}.bench,{values}"
+            options = (
+                "--set",
+                f"{more},resources.limits.memory=512Mi,streaming.maxDuration=900,streaming.drainSeconds=5",
+                "--set-string",
+                f"ingress.annotations.nginx\\.ingress\\.kubernetes\\.io/proxy-buffer-size={_BUFFER_SIZE}",
+            )
+            release.install(cluster, worker_class, NAMESPACE, *options)
+        self.apply(self._objects())
+        for server in ("gthread", "asgi", "buffered", "stock", "plain", "static", "go"):
+            self.await_edge(server)
+        found = json.loads(self.kubectl("get", "pods", "-o", "json"))["items"]
+        names = {pod["metadata"]["labels"].get("app.kubernetes.io/instance"): pod for pod in found}
+        self._pods = names | {"buffered": names["gthread"], "stock": names["gthread"]}
+
+    def _objects(self) -> list[dict[str, Any]]:
+        controller = ("-n", release.EDGE, "-l", "app.kubernetes.io/component=controller")
+        image = ("get", "pods", *controller, "-o", "jsonpath={.items[0].spec.containers[0].image}")
+        nginx = self.cluster.kubectl(*image)
+        files = {"plain.py": (_REFERENCE / "plain.py").read_text(), "nginx.conf": _nginx_conf("/data", "8000")}
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "reference"}, "data": files}
+        made = [{"name": "data", "emptyDir": {}}]
+        reference = [{"name": "reference", "configMap": {"name": "reference"}}]
+        make = container("make", images.APP, "python3", "-c", _MAKE_FILES, "/data", str(SIZE))
+        static = container("static", nginx, "nginx", "-c", "/reference/nginx.conf", "-e", "stderr")
+        # The file of the program has this capability, so it can't be started without.
+        static["securityContext"]["capabilities"]["add"] = ["NET_BIND_SERVICE"]
+        for each in (make, static):
+            each["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+        static["volumeMounts"].append({"name": "reference", "mountPath": "/reference"})
+        plain = container("plain", images.APP, "python3", *_PLAIN, "/reference", "plain:application")
+        plain["volumeMounts"] = [{"name": "reference", "mountPath": "/reference"}]
+        go = container("go", GO_IMAGE, "/server", "0.0.0.0:8000")
+        return [
+            config,
+            *exposed("plain", [plain], volumes=reference),
+            *exposed("static", [static], initContainers=[make], volumes=made + reference),
+            *exposed("go", [go]),
+            _ingress("buffered", "gthread-streaming", {"proxy-buffering": "on"}),
+            _ingress("stock", "gthread-streaming", {"proxy-buffering": "off"}),
+        ]
+
+    def direct(self, server: str) -> dict[str, Any]:
+        """Return the address of the server's pod."""
+        return direct(self._pods[server], server)
+
+    def usage(self, server: str) -> dict[str, Usage]:
+        """Return what the processes have used."""
+        return self.used_by(self._pods[server])
+
+    def buffered_on_disk(self) -> int:
+        """Return the bytes in nginx's temporary files, which have no name any more."""
+        script = 'case "$(readlink $file)" in *proxy-temp*) stat -L -c %s $file;; esac'
+        return sum(map(int, self.in_node(f"for file in /proc/[0-9]*/fd/*; do {script}; done; true").split()))
+
+    def settings(self) -> dict[str, str]:
+        """Return versions and settings."""
+        return super().settings() | {
             "pods": f"1 process each, gthread with {_THREADS} threads; 100m requested, no CPU limit",
             "edge": f"proxy-buffering off, proxy-buffer-size {_BUFFER_SIZE}",
         }
+
+
+def direct(server: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the address of a server's pod."""
+    return {"address": server["status"]["podIP"], "port": 8000, "host": f"{name}.bench"}
+
+
+def build_go(cluster: Cluster) -> None:
+    """Have the image of the server in Go in the cluster."""
+    folder = _build_go()
+    run.step(
+        "Build its image", "docker", "build", "-t", GO_IMAGE, "-f", _REFERENCE / "Dockerfile", folder, log="bench-go"
+    )
+    cluster.load(GO_IMAGE)
 
 
 def container(name: str, image: str, *command: str) -> dict[str, Any]:
@@ -401,7 +465,9 @@ def pod(name: str, containers: list[dict[str, Any]], **spec: Any) -> dict[str, A
     }
 
 
-def exposed(name: str, containers: list[dict[str, Any]], **spec: Any) -> list[dict[str, Any]]:
+def exposed(
+    name: str, containers: list[dict[str, Any]], buffer_size: str = _BUFFER_SIZE, **spec: Any
+) -> list[dict[str, Any]]:
     """Return a pod that answers at port 8000, with a Service and an Ingress."""
     containers[0] |= {"readinessProbe": {"httpGet": {"path": "/livez", "port": 8000}, "periodSeconds": 2}}
     service = {
@@ -411,7 +477,7 @@ def exposed(name: str, containers: list[dict[str, Any]], **spec: Any) -> list[di
     return [
         pod(name, containers, **spec),
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": service},
-        _ingress(name, name, {"proxy-buffering": "off", "proxy-buffer-size": _BUFFER_SIZE}),
+        _ingress(name, name, {"proxy-buffering": "off", "proxy-buffer-size": buffer_size}),
     ]
 
 
@@ -432,18 +498,3 @@ def _ingress(name: str, service: str, more: dict[str, str]) -> dict[str, Any]:
 
 def _container_id(found: dict[str, Any]) -> str:
     return str(found["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://"))
-
-
-@contextlib.contextmanager
-def there(where: str, cluster: Cluster) -> Iterator[Place]:
-    """Have all servers up.
-
-    Args:
-        where: cluster or local.
-        cluster: which one.
-
-    Raises:
-        Trouble: something does not come up.
-    """
-    with contextlib.ExitStack() as stack:
-        yield Loopback(stack) if where == "local" else OnCluster(stack, cluster)

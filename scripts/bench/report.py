@@ -9,39 +9,47 @@ from dataclasses import asdict
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from bench.measures import Figures, Table
+from bench.measures import Curves, Figures, Table
 from bench.ratio import Ratio
 
 _WIDTH, _LINE, _LEFT = 980, 34, 470
 _INK, _GOOD, _BAD, _PLAIN = "#1b1f24", "#2f6f44", "#cf222e", "#5b7fa8"
-_COLOURS = ("#5b7fa8", "#e8833a")
+_COLOURS = ("#5b7fa8", "#e8833a", "#2f6f44", "#8250df", "#cf222e", "#1b1f24")
 
 
-def write(folder: Path, figures: Figures, settings: Mapping[str, str]) -> None:
-    """Make bench.md, bench.json and the pictures."""
+def write(folder: Path, stem: str, title: str, figures: Figures, settings: Mapping[str, str]) -> None:
+    """Make a page, the same as JSON, and the pictures.
+
+    Args:
+        folder: made if it is not there.
+        stem: how the names of all files begin.
+        title: of the page.
+        figures: what is in it.
+        settings: under which they were measured.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    parts = ["# Close to what the edge can carry", ratios(figures.ratios)]
+    parts = [f"# {title}"]
     if figures.ratios:
-        (folder / "bench-ratios.svg").write_text(ratios_picture(figures.ratios))
-        parts.append("![The ratios with their intervals, and the bounds](bench-ratios.svg)")
+        (folder / f"{stem}-ratios.svg").write_text(ratios_picture(figures.ratios))
+        parts += [ratios(figures.ratios), f"![The ratios with their intervals, and the bounds]({stem}-ratios.svg)"]
     if figures.checks:
         rows = [[each.title, each.found, each.wanted, _word(each.holds)] for each in figures.checks]
         parts.append(_table(Table("", ("what", "found", "bound", "holds"), rows)))
     for table in figures.tables:
         parts += [f"## {table.title}", _table(table)]
-    if figures.first:
-        (folder / "bench-first-byte.svg").write_text(first_picture(figures.first))
-        parts += ["## Time to the first byte", "![By the size of the body](bench-first-byte.svg)"]
+    for each in figures.curves:
+        (folder / f"{stem}-{each.name}.svg").write_text(curves(each))
+        parts += [f"## {each.title}", f"![{each.up} by {each.across}]({stem}-{each.name}.svg)"]
     parts += ["## Settings", _table(Table("", ("", ""), list(settings.items())))]
-    (folder / "bench.md").write_text("\n\n".join(parts) + "\n")
+    (folder / f"{stem}.md").write_text("\n\n".join(parts) + "\n")
     whole = {
         "settings": dict(settings),
         "ratios": [each.as_json() for each in figures.ratios],
         "checks": [asdict(each) for each in figures.checks],
         "tables": [asdict(each) for each in figures.tables],
-        "first": figures.first,
+        "curves": [asdict(each) for each in figures.curves],
     }
-    (folder / "bench.json").write_text(json.dumps(whole, indent=1) + "\n")
+    (folder / f"{stem}.json").write_text(json.dumps(whole, indent=1) + "\n")
 
 
 def ratios(figures: Sequence[Ratio]) -> str:
@@ -112,41 +120,48 @@ def ratios_picture(figures: Sequence[Ratio]) -> str:
     return tostring(svg, encoding="unicode") + "\n"
 
 
-def first_picture(first: Mapping[str, Sequence[tuple[int, float]]]) -> str:
-    """Draw the time to the first byte over the size of the body, both logarithmic: SVG."""
-    series = {way: [(float(size), seconds * 1000) for size, seconds in found] for way, found in first.items()}
-    return curves(series, "bytes of the body", "ms to the first byte")
-
-
-def curves(series: Mapping[str, Sequence[tuple[float, float]]], across: str, up: str) -> str:
+def curves(drawn: Curves) -> str:
     """Draw lines through points, both scales logarithmic: SVG."""
-    points = [point for found in series.values() for point in found]
-    (left, right), (bottom, top) = (
-        (math.floor(math.log10(min(a))), math.ceil(math.log10(max(a)))) for a in zip(*points, strict=True)
-    )
-    right, top = max(right, left + 1), max(top, bottom + 1)
-    width, height = 760, 420
+    width, height, right_margin = 980, 440, 300
     svg = _svg(width, height)
+    points = [point for found in drawn.series.values() for point in found]
+    ends = [(math.log10(min(each) / 1.15), math.log10(max(each) * 1.15)) for each in zip(*points, strict=True)]
 
-    def place(point: tuple[float, float]) -> tuple[float, float]:
-        x = 70 + (math.log10(point[0]) - left) / (right - left) * (width - 220)
-        return x, height - 50 - (math.log10(point[1]) - bottom) / (top - bottom) * (height - 90)
+    def x(value: float) -> float:
+        return 70 + (math.log10(value) - ends[0][0]) / (ends[0][1] - ends[0][0]) * (width - 70 - right_margin)
 
-    for power in range(left, right + 1):
-        x, _ = place((10.0**power, 10.0**bottom))
-        _line(svg, x, 40, x, height - 50, "#dfe3e8")
-        _text(svg, x, height - 34, f"{10**power:,.10g}" if power < 4 else f"10^{power}", "middle")
-    for power in range(bottom, top + 1):
-        _, y = place((10.0**left, 10.0**power))
-        _line(svg, 70, y, width - 150, y, "#dfe3e8")
-        _text(svg, 62, y + 4, f"{10.0**power:,.10g}", "end")
-    _text(svg, (width - 80) / 2, height - 12, across, "middle")
-    _text(svg, 10, 24, up)
-    for colour, (way, found) in zip(_COLOURS, series.items(), strict=False):
-        places = [place(point) for point in sorted(found)]
-        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+    def y(value: float) -> float:
+        return height - 50 - (math.log10(value) - ends[1][0]) / (ends[1][1] - ends[1][0]) * (height - 90)
+
+    for tick in _ticks(*ends[0]):
+        _line(svg, x(tick), 40, x(tick), height - 50, "#dfe3e8")
+        _text(svg, x(tick), height - 34, _short(tick), "middle")
+    for tick in _ticks(*ends[1]):
+        _line(svg, 70, y(tick), width - right_margin, y(tick), "#dfe3e8")
+        _text(svg, 62, y(tick) + 4, _short(tick), "end")
+    _text(svg, (width - right_margin + 70) / 2, height - 12, drawn.across, "middle")
+    _text(svg, 10, 24, drawn.up)
+    # Names stand beside the ends of their lines, and below each other where these are close.
+    lowest = 0.0
+    for name, found in sorted(drawn.series.items(), key=lambda each: y(max(each[1])[1])):
+        colour = _COLOURS[list(drawn.series).index(name) % len(_COLOURS)]
+        places = [(x(across), y(up)) for across, up in sorted(found)]
+        path = "M" + "L".join(f"{one:.1f} {other:.1f}" for one, other in places)
         SubElement(svg, "path", {"d": path, "stroke": colour, "stroke-width": "2", "fill": "none"})
-        for x, y in places:
-            SubElement(svg, "circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="3", fill=colour)
-        _text(svg, places[-1][0] + 8, places[-1][1] + 4, way)
+        for one, other in places:
+            SubElement(svg, "circle", cx=f"{one:.1f}", cy=f"{other:.1f}", r="3", fill=colour)
+        lowest = max(lowest + 16, places[-1][1] + 4)
+        _line(svg, *places[-1], width - right_margin + 12, lowest - 4, colour, 0.5)
+        _text(svg, width - right_margin + 16, lowest, name)
     return tostring(svg, encoding="unicode") + "\n"
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return the values to mark between two logarithms: more of them where there is little between."""
+    steps = (1, 2, 5) if high - low < 3 else (1,)
+    found = [step * 10.0**power for power in range(math.floor(low), math.ceil(high)) for step in steps]
+    return [each for each in found if low <= math.log10(each) <= high]
+
+
+def _short(value: float) -> str:
+    return f"{value:,.10g}" if value < 10**6 else f"10^{math.log10(value):.0f}"
