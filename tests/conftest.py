@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,9 @@ settings.register_profile("any-speed", deadline=None)
 settings.load_profile("any-speed")
 # For the fuzzer, by hand: --hypothesis-profile=long
 settings.register_profile("long", deadline=None, max_examples=100_000)
+
+# A command in the background of a shell ignores SIGINT, and so does what it starts. The tests interrupt some of that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Where a row's tick and dot are on its timeline, in seconds by the scale above it.
 _DRAWN = """section => [...section.querySelectorAll("tr.arrived")].map(row => {

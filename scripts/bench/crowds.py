@@ -28,7 +28,7 @@ _LIMITS = {"cpu": "1", "memory": "512Mi"}
 # Without a promise, which would be made of all events in advance, 900 of them; the heartbeats never come.
 _PATH = "/measure?format=sse&rows=900&delay_ms=1000&heartbeat_ms=60000"
 # Seconds that each number is held, and that /readyz may take: the chart's readiness probe has 3.
-_HOLD, _TIMEOUT = 15, 3
+_HOLD, _TIMEOUT = 10, 3
 _RATE = 250
 _MOST = (500, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000, 10_000)
 _WANTED = 5000

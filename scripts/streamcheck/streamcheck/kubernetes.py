@@ -182,9 +182,10 @@ class Cluster:
         try:
             yield "127.0.0.1", local
         finally:
-            # Connections may still be open, which closing waits for; the process' end closes them.
+            # Connections may still be open, which leaving the forward would wait for; the process' end closes them. By
+            # the thread of the servers' own loop: from another, it can meet the end of such a connection and fail.
             for server in forward.servers:
-                server.close()
+                server.get_loop().call_soon_threadsafe(server.close)
 
     def run_probe(self, image: str, arguments: Sequence[str], limit: float) -> Generator[str]:
         """Run streamcheck as a Job, yield what it prints line by line, and remove it, whatever happens.

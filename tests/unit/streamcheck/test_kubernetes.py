@@ -1,7 +1,11 @@
 """What is read out of the cluster's objects, and what is asked of the cluster, without one."""
 
+import asyncio
+import threading
+from types import SimpleNamespace
+
 import pytest
-from streamcheck.kubernetes import Wrong, _edge, _route, probe_manifest
+from streamcheck.kubernetes import Cluster, Pod, Wrong, _edge, _route, probe_manifest
 
 
 def ingress(*paths, host="shop.test", default=None):
@@ -77,3 +81,32 @@ def test_a_probe_asks_for_no_right_that_the_restricted_profile_refuses_and_ends_
     assert job["backoffLimit"] == 0
     assert job["activeDeadlineSeconds"] > 60
     assert job["ttlSecondsAfterFinished"] > 0
+
+
+def test_a_forward_is_closed_by_the_thread_that_serves_it(monkeypatch):
+    """From another, closing can meet the end of a connection, and then asyncio raises."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    closed_by = []
+
+    async def start():
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        close = server.close
+        server.close = lambda: (closed_by.append(threading.current_thread()), close())
+        return server
+
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result()
+    port = server.sockets[0].getsockname()[1]
+    forward = SimpleNamespace(servers=[server], __enter__=lambda: port)
+    pod = SimpleNamespace(portforward=lambda *_, **__: forward)
+    monkeypatch.setattr(Pod, "get", lambda *_, **__: pod)
+    cluster = Cluster.__new__(Cluster)
+    cluster.namespace, cluster._api = "default", None
+    with cluster.forwarded("pod", 8000) as address:
+        assert address == ("127.0.0.1", port)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+    assert closed_by == [thread]
+    assert not server.is_serving()
