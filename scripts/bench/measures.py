@@ -230,7 +230,7 @@ def first_byte(place: Place, rounds: int, figures: Figures) -> None:
     for name, values in found.items():
         way, _, size = name.partition(", ")
         series[way].append((int(size), median(values) * 1000))
-    figures.curves.append(Curves("first-byte", "Time to the first byte", "bytes of the body", "ms", series))
+    figures.curves.append(Curves("first-byte", "Time to the first byte", "bytes of the body", "ms", dict(series)))
 
 
 def lag(place: Place, rounds: int, figures: Figures) -> None:
