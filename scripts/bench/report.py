@@ -125,7 +125,11 @@ def curves(drawn: Curves) -> str:
     width, height, right_margin = 980, 440, 300
     svg = _svg(width, height)
     points = [point for found in drawn.series.values() for point in found]
-    ends = [(math.log10(min(each) / 1.15), math.log10(max(each) * 1.15)) for each in zip(*points, strict=True)]
+    # At least a power of ten, so that what is nearly the same looks so.
+    ends = [
+        (math.log10(min(*each, max(each) / 8) / 1.15), math.log10(max(each) * 1.15))
+        for each in zip(*points, strict=True)
+    ]
 
     def x(value: float) -> float:
         return 70 + (math.log10(value) - ends[0][0]) / (ends[0][1] - ends[0][0]) * (width - 70 - right_margin)
