@@ -74,6 +74,8 @@ def main(cluster: str, port_offset: int, where: str, rounds: int | None, suite: 
         raise Trouble(f"there is no cluster {cluster}: `make kind-up` makes it, or WHERE=local measures without one")
     if where == "local" and suite == "clients":
         raise Trouble("the limits of a pod need a cluster: leave WHERE out")
+    if rounds and suite == "clients":
+        raise Trouble("each number of streams is tried once: leave --rounds out")
     rounds = rounds or wanted.rounds
     whole = where == "cluster" and not names and rounds >= wanted.rounds
     folder = ROOT / "docs" / "results" if whole else ROOT / "build" / "bench"

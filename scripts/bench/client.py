@@ -223,6 +223,26 @@ class _Crowd:
             self.lags.append((time.time_ns() - int(seconds) * 10**9 - int(nanoseconds)) / 1e9)
         return ""
 
+    def grow(self, wanted: int, rate: int) -> None:
+        """Open as many as are missing, `rate` a second, until each has had an event, one is lost or time is up."""
+        began, there = time.monotonic(), len(self.members)
+        until = began + (wanted - there) / rate + _PATIENCE
+        opened = there
+        while time.monotonic() < until and not self.lost:
+            while opened < min(wanted, there + int((time.monotonic() - began) * rate)):
+                self.join()
+                opened += 1
+            self.turn()
+            if opened == wanted and all(member.heard for member in self.members):
+                return
+
+    def hold(self, seconds: float) -> None:
+        """Read for as long, also after a loss, as it tells how many more are; the lags are of this time alone."""
+        self.lags.clear()
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.turn()
+
     def disperse(self) -> None:
         """Close all."""
         for member in self.members:
@@ -278,23 +298,10 @@ def crowd(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
     everybody = _Crowd(task)
     try:
         for wanted in task["steps"]:
-            began, there = time.monotonic(), len(everybody.members)
-            until = began + (wanted - there) / task["rate"] + _PATIENCE
-            opened = there
             with _Readiness(task) as readiness:
-                while time.monotonic() < until and not everybody.lost:
-                    due = there + int((time.monotonic() - began) * task["rate"])
-                    while opened < min(due, wanted):
-                        everybody.join()
-                        opened += 1
-                    everybody.turn()
-                    if opened == wanted and all(member.heard for member in everybody.members):
-                        break
+                everybody.grow(wanted, task["rate"])
                 yield {"holding": wanted}
-                everybody.lags.clear()
-                until = time.monotonic() + task["hold"]
-                while time.monotonic() < until:
-                    everybody.turn()
+                everybody.hold(task["hold"])
             now = time.monotonic()
             silent = sum(now - member.heard > 3 for member in everybody.members)
             cuts = statistics.quantiles(everybody.lags, n=100, method="inclusive") if len(everybody.lags) > 1 else []

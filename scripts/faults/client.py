@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import h11
+from cluster.run import Trouble
 from streamcheck.promise import Promise, parse_promise
 
 Outcome = Literal["completed", "truncated", "refused", "wrong"]
@@ -21,6 +22,8 @@ SILENCE = 30.0
 _CONNECT = 10.0
 # A refused client asks again, but not at once.
 _PATIENCE = 0.5
+# As long as a pod may take to be there again.
+_FILLING = 180.0
 
 
 @dataclass
@@ -202,6 +205,18 @@ class Load:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def fill(self) -> None:
+        """Wait until nearly all lanes have a stream open; one or another is always between two.
+
+        Raises:
+            Trouble: they have not within three minutes.
+        """
+        until = time.monotonic() + _FILLING
+        while self.open() < self.lanes * 0.95:
+            if time.monotonic() > until:
+                raise Trouble(f"only {self.open()} of {self.lanes} streams were open after {_FILLING:.0f} s")
+            await asyncio.sleep(0.5)
 
     def open(self) -> int:
         """Return how many streams have begun to arrive and not ended."""

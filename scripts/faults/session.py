@@ -141,7 +141,7 @@ async def session(target: Target, events: Sequence[Event], shape: Shape) -> list
             began = time.monotonic() if windows else zero
             if number and event.prepare:
                 await asyncio.to_thread(event.prepare, target)
-            await _full(load)
+            await load.fill()
             await asyncio.sleep(shape.longest / 2 if event.prepare else _SETTLE)
             before = await asyncio.to_thread(_restarts, target)
             window = _Window(event, began, time.monotonic(), load.open())
@@ -154,7 +154,7 @@ async def session(target: Target, events: Sequence[Event], shape: Shape) -> list
                 await asyncio.sleep(5)
                 await asyncio.to_thread(target.await_recovery, _RECOVERY)
                 if not event.query:
-                    await _full(load)
+                    await load.fill()
             else:
                 await asyncio.to_thread(target.await_old_pods, event.edge)
             window.ended = time.monotonic()
@@ -172,14 +172,6 @@ async def session(target: Target, events: Sequence[Event], shape: Shape) -> list
     if kind == "noticed":
         _merge(logged, await asyncio.to_thread(target.endings))
     return [_result(load, window, target.worker_class, zero, logged) for window in windows]
-
-
-async def _full(load: Load) -> None:
-    until = time.monotonic() + _RECOVERY
-    while load.open() < load.lanes * 0.95:
-        if time.monotonic() > until:
-            raise run.Trouble(f"only {load.open()} of {load.lanes} streams were open after {_RECOVERY:.0f} s")
-        await asyncio.sleep(0.5)
 
 
 def _merge(logged: dict[str, set[str]], more: dict[str, set[str]]) -> None:
