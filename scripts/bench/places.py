@@ -28,8 +28,8 @@ from cluster.run import ROOT, Trouble
 from local_edge import LocalEdge
 
 HERE = Path(__file__).parent
-# What nginx sends as a file, and the others make: one GiB.
-SIZE = 1 << 30
+# What nginx sends as a file, and the others make.
+SIZE = 256 << 20
 NAMESPACE = "streaming-bench"
 # What nginx reads at a time, and hands on at once. With 4k, the default, it works for longer for each GiB; but each
 # open stream holds as much, so the chart leaves it.

@@ -58,12 +58,10 @@ def ratios(figures: Sequence[Ratio]) -> str:
     for each in figures:
         low, high = each.interval
         bound = "" if each.bound is None else f"{'at most' if each.at_most else 'at least'} {each.bound:g}"
-        rows.append(
-            [each.title, each.against, f"{each.middle:.2f}", f"{low:.2f} to {high:.2f}", bound, _word(each.holds)]
-        )
-    head = ("what", "against", "ratio", "95 % interval", "bound", "holds")
-    rounds = min((len(each.values) for each in figures), default=0)
-    words = f"Ratios are medians of {rounds} interleaved rounds; a bound must hold at the worse end of the interval."
+        found = (f"{each.middle:.2f}", f"{low:.2f} to {high:.2f}", str(len(each.values)))
+        rows.append([each.title, each.against, *found, bound, _word(each.holds)])
+    head = ("what", "against", "ratio", "95 % interval", "rounds", "bound", "holds")
+    words = "Ratios are medians of interleaved rounds; a bound must hold at the worse end of the interval."
     return words + "\n\n" + _table(Table("", head, rows))
 
 
