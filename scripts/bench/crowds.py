@@ -204,8 +204,10 @@ def clients(place: Crowds, rounds: int, figures: Figures) -> None:
     for name, steps in tried.items():
         idle, best = steps[0], most(steps)
         title, count = SERVERS[name].title, best.streams
+        # Of a few streams it is what else the processes took.
         each = [
-            f"{(best.memory[part] - idle.memory[part]) * 1024 / count:.1f}" if count else "" for part in ("app", "edge")
+            f"{(best.memory[part] - idle.memory[part]) * 1024 / count:.1f}" if count >= 100 else ""
+            for part in ("app", "edge")
         ]
         cores = [f"{best.cores[part]:.2f}" for part in ("app", "edge")]
         times = [f"{best.found[key] * 1000:.0f}" if count else "" for key in ("p50", "p99", "ready")]
