@@ -329,7 +329,8 @@ def buffered(place: Place, rounds: int, figures: Figures) -> None:
         rest = max(0, produced - max(disk) - grown)
         rows.append([title, *(f"{each / _MIB:.1f}" for each in (produced, max(disk), grown, rest))])
     run.say(" ✓ Where the bytes are that nobody reads")
-    head = ("proxy-buffering", "sent by the app, MiB", "in nginx's file", "in nginx's memory", "rest, in sockets")
+    others = "rest: in sockets, or not seen in the file in time"
+    head = ("proxy-buffering", "sent by the app, MiB", "in nginx's file", "in nginx's memory", others)
     figures.tables.append(Table("A client that reads nothing of 1 GiB for 10 s", head, rows))
 
 
