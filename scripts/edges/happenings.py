@@ -15,6 +15,8 @@ from faults.target import HOST
 
 from edges.stage import Stage
 
+# Seconds until all lanes of a cut-over have a stream.
+_FILLING = 60
 SHAPE = Shape(shortest=10, longest=20, very_long=0)
 
 
@@ -67,14 +69,14 @@ async def _cut_over(old: Stage, new: Stage, lanes: int) -> CutOver:
     before, after = (Load(each.cluster.http_port, (HOST,), itertools.cycle((15, 20, 25)), lanes) for each in (old, new))
     before.start()
     try:
-        await before.fill()
+        await before.fill(_FILLING)
         # The new route beside the old one: nobody uses it yet.
         await asyncio.to_thread(old.upgrade, "--set", "httpRoute.enabled=true")
         await asyncio.to_thread(release.await_edge, new.cluster, HOST)
         # The name now leads to the new edge: who comes, comes through it; what is open goes on through the old one.
         after.start()
         ending = asyncio.create_task(before.finish())
-        await after.fill()
+        await after.fill(_FILLING)
         still = before.open()
         await asyncio.to_thread(old.upgrade, "--set", "ingress.enabled=false")
         await ending

@@ -22,8 +22,6 @@ SILENCE = 30.0
 _CONNECT = 10.0
 # A refused client asks again, but not at once.
 _PATIENCE = 0.5
-# As long as a pod may take to be there again.
-_FILLING = 180.0
 
 
 @dataclass
@@ -206,16 +204,19 @@ class Load:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def fill(self) -> None:
+    async def fill(self, within: float) -> None:
         """Wait until nearly all lanes have a stream open; one or another is always between two.
 
+        Args:
+            within: so many seconds.
+
         Raises:
-            Trouble: they have not within three minutes.
+            Trouble: they have not.
         """
-        until = time.monotonic() + _FILLING
+        until = time.monotonic() + within
         while self.open() < self.lanes * 0.95:
             if time.monotonic() > until:
-                raise Trouble(f"only {self.open()} of {self.lanes} streams were open after {_FILLING:.0f} s")
+                raise Trouble(f"only {self.open()} of {self.lanes} streams were open after {within:.0f} s")
             await asyncio.sleep(0.5)
 
     def open(self) -> int:

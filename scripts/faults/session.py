@@ -141,7 +141,7 @@ async def session(target: Target, events: Sequence[Event], shape: Shape) -> list
             began = time.monotonic() if windows else zero
             if number and event.prepare:
                 await asyncio.to_thread(event.prepare, target)
-            await load.fill()
+            await load.fill(_RECOVERY)
             await asyncio.sleep(shape.longest / 2 if event.prepare else _SETTLE)
             before = await asyncio.to_thread(_restarts, target)
             window = _Window(event, began, time.monotonic(), load.open())
@@ -154,7 +154,7 @@ async def session(target: Target, events: Sequence[Event], shape: Shape) -> list
                 await asyncio.sleep(5)
                 await asyncio.to_thread(target.await_recovery, _RECOVERY)
                 if not event.query:
-                    await load.fill()
+                    await load.fill(_RECOVERY)
             else:
                 await asyncio.to_thread(target.await_old_pods, event.edge)
             window.ended = time.monotonic()
