@@ -10,7 +10,7 @@ SHELL := /bin/sh
 export FROM_REGISTRIES := k8s/from-registries/build.py
 
 PYTHON := .venv/bin/python
-export PYTHONPATH := scripts:scripts/streamcheck
+export PYTHONPATH := scripts:scripts/streamproof
 CLUSTER_COMMAND := $(PYTHON) -m cluster
 
 help: ## list the targets
@@ -22,7 +22,7 @@ demo: .venv/complete ## bring up everything, and verify a stream through the edg
 kind-up: .venv/complete ## bring up a kind cluster with an edge (EDGE=envoy-gateway adds that one) and the demo's images, for you to install the chart
 	@$(CLUSTER_COMMAND) up
 
-image: .venv/complete ## build the demo's image and streamcheck's, or with PROJECT=folder yours, and load them into the cluster
+image: .venv/complete ## build the demo's image and streamproof's, or with PROJECT=folder yours, and load them into the cluster
 	@$(CLUSTER_COMMAND) image
 
 sbom: .venv/complete ## write which packages the images hold, as CycloneDX, into build/
@@ -93,7 +93,7 @@ bench-curves: .venv/complete ## rates over chunk size and parallel streams, and 
 test-full: export CLUSTER := streaming-test
 test-full: export PORT_OFFSET := 10000
 test-full: export KUBECONFIG := $(CURDIR)/build/test.kubeconfig
-test-full: .venv/complete lint ## Traefik on the tests' cluster; streamcheck's verdicts on real servers, five times on a busy machine, for its README's table
+test-full: .venv/complete lint ## Traefik on the tests' cluster; streamproof's verdicts on real servers, five times on a busy machine, for its README's table
 	@$(CLUSTER_COMMAND) --edge traefik up
 	@EDGE=traefik $(PYTHON) -m pytest tests/edges/test_edge.py
 	@$(PYTHON) -m pytest tests/matrix --runs 5
@@ -105,7 +105,7 @@ test-unit: .venv/complete lint ## the tests that take seconds and need no cluste
 	@$(PYTHON) -m pytest tests/unit
 
 lint: .venv/complete ## ruff and mypy
-	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/bench scripts/cluster scripts/doc_blocks scripts/edges scripts/faults scripts/local_edge scripts/streamcheck/streamcheck $(FROM_REGISTRIES)
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/bench scripts/cluster scripts/doc_blocks scripts/edges scripts/faults scripts/local_edge scripts/streamproof/streamproof $(FROM_REGISTRIES)
 
 .venv/complete: requirements/dev.txt scripts/make-venv
 	@scripts/make-venv

@@ -13,7 +13,7 @@ const [tableTemplate, rowTemplate] = document.querySelectorAll("template");
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 
 // The browser's clock, and what can be known of the server's: no row is produced before it is asked for, and none
-// arrives before it is produced. The same rule as in streamcheck, the verifier.
+// arrives before it is produced. The same rule as in streamproof, the verifier.
 class Clocks {
   #began = performance.now();
   #epoch = Date.now();

@@ -155,7 +155,7 @@ def preload(empty: str, archive: Path, tag: str) -> None:
 def builder_image(base: str) -> str:
     """Add to the base the wheels for the Dockerfiles' images and pip's own, each checked against its pinned hash."""
     folder = WORK / "wheels"
-    pins = (ROOT / "app" / "requirements.txt", ROOT / "scripts" / "streamcheck" / "requirements.txt", HERE / "pip.txt")
+    pins = (ROOT / "app" / "requirements.txt", ROOT / "scripts" / "streamproof" / "requirements.txt", HERE / "pip.txt")
     marker = folder / ".complete"
     wanted = hashlib.sha256(b"".join(path.read_bytes() for path in pins)).hexdigest()
     if not (marker.exists() and marker.read_text() == wanted):

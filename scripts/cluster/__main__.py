@@ -69,7 +69,7 @@ def _image(cluster: kind.Cluster, source: images.Images, wanted: Mapping[str, Pa
 @click.option("--project", envvar="PROJECT", help="Folder of a Django project, to build its image instead.")
 @click.pass_obj
 def image(cluster: kind.Cluster, project: str | None) -> None:
-    """Build the demo's image and streamcheck's and load them into the cluster; what runs an old one is restarted."""
+    """Build the demo's image and streamproof's and load them into the cluster; what runs an old one is restarted."""
     wanted = dict([images.project(project)]) if project else images.OURS
     engine.ensure()
     _require(cluster)
@@ -101,7 +101,7 @@ def demo(context: click.Context, forced: str) -> None:
 def verify(cluster: kind.Cluster, url: str | None) -> None:
     """Verify a stream."""
     url = url or f"http://127.0.0.1:{cluster.http_port}/measure?rows=12&delay_ms=250"
-    sys.exit(subprocess.run([sys.executable, "-m", "streamcheck", "verify", url]).returncode)
+    sys.exit(subprocess.run([sys.executable, "-m", "streamproof", "verify", url]).returncode)
 
 
 @main.command()
@@ -134,7 +134,7 @@ def push(registry: str) -> None:
     publish.push(registry)
     run.say(
         f"\n  helm install streaming oci://{registry}/streaming --set image.repository={registry}/streaming-demo "
-        f"--set test.image.repository={registry}/streamcheck"
+        f"--set test.image.repository={registry}/streamproof"
     )
 
 

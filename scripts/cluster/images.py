@@ -21,9 +21,9 @@ from cluster.run import CACHE, ROOT, Trouble
 VERSION = "0.1.0"  # appVersion in chart/Chart.yaml
 # As in chart/values.yaml.
 APP = f"streaming-demo:{VERSION}"
-STREAMCHECK = f"streamcheck:{VERSION}"
+STREAMPROOF = f"streamproof:{VERSION}"
 # With their folders.
-OURS = {STREAMCHECK: ROOT / "scripts" / "streamcheck", APP: ROOT / "app"}
+OURS = {STREAMPROOF: ROOT / "scripts" / "streamproof", APP: ROOT / "app"}
 # For `make clean`: what is built of a project of the user's has a name that we don't know.
 _MADE_HERE = "django-streaming-kubernetes.made-here=true"
 
@@ -204,7 +204,7 @@ def build(images: Images, wanted: Mapping[str, Path]) -> None:
 
 def remove() -> list[str]:
     """Remove the images that were built or pulled here from the engine; return their names."""
-    wanted = ("streaming-demo:", "streamcheck:", "streaming/", "streaming-build/", "kindest/node", "registry.k8s.io/")
+    wanted = ("streaming-demo:", "streamproof:", "streaming/", "streaming-build/", "kindest/node", "registry.k8s.io/")
     listing = ("docker", "images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
     made = run.output(*listing, "--filter", f"label={_MADE_HERE}").splitlines()
     names = []

@@ -16,7 +16,7 @@ from local_edge import LocalEdge
 
 from doc_blocks.pages import ROOT, Block, Command, blocks, rewritten, shown
 
-_PACKAGES = [str(ROOT / folder) for folder in ("app", "scripts", "scripts/streamcheck")]
+_PACKAGES = [str(ROOT / folder) for folder in ("app", "scripts", "scripts/streamproof")]
 _EXAMPLES = ["--pythonpath", str(ROOT / "docs")]
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from cluster import release
 from cluster.run import Trouble
 from faults.target import HOST
-from streamcheck.ask import Asking, ask
-from streamcheck.run import Run
+from streamproof.ask import Asking, ask
+from streamproof.run import Run
 
 from edges import bad
 from edges.stage import READ_TIMEOUT, TLS_HOST, Stage
@@ -32,7 +32,7 @@ class Measured:
     Attributes:
         edge: its name.
         version: of its programs.
-        runs: what streamcheck observed, by what it is about.
+        runs: what streamproof observed, by what it is about.
         seconds: for each of the fast streams, how long it took in each round.
         memory: MiB that its pods had in use after all that, by deployment.
     """
@@ -84,7 +84,7 @@ def stream(stage: Stage, query: str, **more: object) -> Asking:
 
 
 def ask_badly(stage: Stage) -> Run:
-    """Have streamcheck look at a stream of 20 s through the route with the edge's bad setting."""
+    """Have streamproof look at a stream of 20 s through the route with the edge's bad setting."""
     bad.spoil(stage)
     host = bad.HOSTS[stage.edge.name]
     release.await_edge(stage.cluster, host)

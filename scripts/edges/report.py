@@ -8,10 +8,10 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from cluster.edges import DEFAULT, find
 from cluster.run import ROOT
-from streamcheck.judge import overall
-from streamcheck.observation import Observation
-from streamcheck.timeline import timeline
-from streamcheck.verdict import Verdict, secs
+from streamproof.judge import overall
+from streamproof.observation import Observation
+from streamproof.timeline import timeline
+from streamproof.verdict import Verdict, secs
 
 from edges.bad import WHAT
 from edges.measure import FAST, LONG, Measured

@@ -13,7 +13,7 @@ from typing import Literal
 
 import h11
 from cluster.run import Trouble
-from streamcheck.promise import Promise, parse_promise
+from streamproof.promise import Promise, parse_promise
 
 Outcome = Literal["completed", "truncated", "refused", "wrong"]
 
@@ -61,7 +61,7 @@ class Account:
 class Rows:
     """Checks rows as they arrive: their numbers one by one, and at the end their count and digest.
 
-    The form of a row and of its promise is in `streamcheck.promise`.
+    The form of a row and of its promise is in `streamproof.promise`.
     """
 
     def __init__(self, promise: Promise) -> None:

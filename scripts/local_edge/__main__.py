@@ -24,7 +24,7 @@ def main() -> int:
             _say(f"up after {time.monotonic() - started:.1f} s: gunicorn at {edge.app_url}, nginx at {edge.url}")
             url = edge.url + _STREAM
             _say(f"verifying {url}, twelve rows produced 250 ms apart …")
-            status = subprocess.run([sys.executable, "-m", "streamcheck", "verify", url]).returncode
+            status = subprocess.run([sys.executable, "-m", "streamproof", "verify", url]).returncode
     except StartFailed as failure:
         _say(str(failure))
         return _COULD_NOT_TELL

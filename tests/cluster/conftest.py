@@ -42,7 +42,7 @@ class Demo:
 
     def verify(self, query: str, host: str = "") -> tuple[int, dict[str, Any]]:
         """Run the verifier on the measuring stream as a user does; return its exit status and verdicts by question."""
-        command = [sys.executable, "-m", "streamcheck", "verify", f"{self.url}/measure?{query}", "--json"]
+        command = [sys.executable, "-m", "streamproof", "verify", f"{self.url}/measure?{query}", "--json"]
         command += ["--header", f"Host: {host or self.host}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         report = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""Which hop `streamcheck diagnose` blames on a real cluster, found from nothing but the name of an Ingress."""
+"""Which hop `streamproof diagnose` blames on a real cluster, found from nothing but the name of an Ingress."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PATH = "/measure?rows=8&delay_ms=250"
 
 def _run(cluster: Cluster, demo: Any, ingress: str, *options: str) -> subprocess.CompletedProcess[str]:
     where = ("--context", cluster.context, "--namespace", demo.namespace)
-    command = [sys.executable, "-m", "streamcheck", "diagnose", ingress, *where, *options]
+    command = [sys.executable, "-m", "streamproof", "diagnose", ingress, *where, *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 def _jobs(cluster: Cluster, demo: Any) -> str:
-    label = "app.kubernetes.io/name=streamcheck"
+    label = "app.kubernetes.io/name=streamproof"
     return cluster.kubectl("get", "jobs", "-n", demo.namespace, "-l", label, "-o", "name")
 
 
@@ -56,7 +56,7 @@ def test_the_edge_and_its_annotations_are_blamed_at_the_ingress_that_buffers(clu
 
 
 def test_a_probe_in_the_cluster_sees_every_hop_and_leaves_nothing_behind(cluster: Cluster, demo: Any) -> None:
-    probe = ("--in-cluster", "--image", images.STREAMCHECK)
+    probe = ("--in-cluster", "--image", images.STREAMPROOF)
     done = _run(cluster, demo, "buffered-http10", "--path", PATH, "--json", *probe)
     assert done.returncode == 1, done
     found = json.loads(done.stdout)
@@ -73,7 +73,7 @@ def test_a_probe_in_the_cluster_sees_every_hop_and_leaves_nothing_behind(cluster
 def test_an_ingress_that_does_not_exist_gets_one_sentence(cluster: Cluster, demo: Any) -> None:
     done = _run(cluster, demo, "absent", "--url", demo.url)
     assert done.returncode == 3
-    assert done.stderr.startswith(f"streamcheck: there is no Ingress absent in the namespace {demo.namespace}")
+    assert done.stderr.startswith(f"streamproof: there is no Ingress absent in the namespace {demo.namespace}")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -84,11 +84,11 @@ def test_an_edge_that_has_no_address_for_outsiders_is_asked_for(cluster: Cluster
 
 
 def test_a_probe_that_cannot_start_leaves_no_job_behind(cluster: Cluster, demo: Any) -> None:
-    image = "streamcheck.invalid/absent:1"
+    image = "streamproof.invalid/absent:1"
     done = _run(cluster, demo, "streaming", "--url", demo.url, "--in-cluster", "--image", image)
     assert done.returncode == 3
     assert image in done.stderr
     left = cluster.kubectl(
-        "get", "jobs", "-n", demo.namespace, "-l", "app.kubernetes.io/name=streamcheck", "-o", "name"
+        "get", "jobs", "-n", demo.namespace, "-l", "app.kubernetes.io/name=streamproof", "-o", "name"
     )
     assert left == ""

@@ -81,7 +81,7 @@ def test_what_is_no_registry_is_refused(wrong: str) -> None:
 
 
 def test_a_registry_that_does_not_answer_is_named() -> None:
-    with pytest.raises(Trouble, match=r"Push 127.0.0.1:1/streamcheck:0.1.0: failed"):
+    with pytest.raises(Trouble, match=r"Push 127.0.0.1:1/streamproof:0.1.0: failed"):
         publish.push("127.0.0.1:1")
 
 
@@ -100,7 +100,7 @@ def test_the_list_of_an_image_names_its_debian_and_its_python_packages() -> None
         assert f"pkg:pypi/{package}@{found[1]}" in purls
 
 
-@pytest.mark.parametrize(("image", "at_most"), [(images.APP, 175), (images.STREAMCHECK, 155)])
+@pytest.mark.parametrize(("image", "at_most"), [(images.APP, 175), (images.STREAMPROOF, 155)])
 def test_an_image_is_little_more_than_its_base(image: str, at_most: int) -> None:
     """In megabytes, before compression. Debian with Python is some 115 of them, or with upstream's Python some 125."""
     layers = run.output("docker", "history", "--human=false", "--format", "{{.Size}}", image).split()

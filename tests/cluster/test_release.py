@@ -54,7 +54,7 @@ class Release:
         return subprocess.run(command, capture_output=True, text=True, timeout=180, cwd=ROOT)
 
     def tested(self) -> tuple[int, dict[str, str]]:
-        """Run `helm test`; return its exit status, and streamcheck's results by question."""
+        """Run `helm test`; return its exit status, and streamproof's results by question."""
         done = self.helm("test", RELEASE)
         found = re.findall(r"^(PASS|FAIL|INCONCLUSIVE) +([a-z]+)", done.stderr, re.MULTILINE)
         assert found, done.stdout + done.stderr
@@ -81,7 +81,7 @@ class Release:
             self.kubectl("wait", "--for=delete", f"pod/{name}", "--timeout=60s")
 
     def stream(self, query: str) -> tuple[float, dict[str, Any]]:
-        """Read a stream through the edge; return how many seconds it took, and streamcheck's verdicts."""
+        """Read a stream through the edge; return how many seconds it took, and streamproof's verdicts."""
         started = time.monotonic()
         _, verdicts = self.demo.verify(query, HOST)
         return time.monotonic() - started, verdicts
@@ -330,8 +330,8 @@ def test_diagnose_reaches_the_edge_over_tls(
     cacert = tmp_path / "tls.crt"
     cacert.write_bytes(base64.b64decode(other.get("secret", "streaming-tls")["data"]["tls.crt"]))
     where = ("--context", other.cluster.context, "--namespace", NAMESPACE, "--path", "/measure?rows=4&delay_ms=500")
-    how = ("--url", f"https://127.0.0.1:{other.cluster.tls_port}", "--in-cluster", "--image", images.STREAMCHECK)
-    command = [sys.executable, "-m", "streamcheck", "diagnose", NAME, *where, *how, "--json"]
+    how = ("--url", f"https://127.0.0.1:{other.cluster.tls_port}", "--in-cluster", "--image", images.STREAMPROOF)
+    command = [sys.executable, "-m", "streamproof", "diagnose", NAME, *where, *how, "--json"]
     trusting = subprocess.run([*command, "--cacert", str(cacert)], capture_output=True, text=True, timeout=120)
     assert [(hop["hop"], hop["means"], hop["verdict"]) for hop in json.loads(trusting.stdout)["hops"]] == [
         ("pod", "in the cluster", "PASS"),

@@ -1,4 +1,4 @@
-"""What streamcheck says of streams through the edge, and what the edge's own life does to them."""
+"""What streamproof says of streams through the edge, and what the edge's own life does to them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 from edges import happenings, measure
 from edges.stage import READ_TIMEOUT, Stage
 from faults.session import Result
-from streamcheck.ask import ask
-from streamcheck.run import Run
-from streamcheck.verdict import Verdict
+from streamproof.ask import ask
+from streamproof.run import Run
+from streamproof.verdict import Verdict
 
 pytestmark = pytest.mark.timeout(600)
 

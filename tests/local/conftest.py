@@ -38,8 +38,8 @@ def unbuffered_http10_edge() -> Iterator[LocalEdge]:
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
-    """The environment in which `python -m streamcheck` and `python -m local_edge` find their packages."""
-    folders = [ROOT / "scripts", ROOT / "scripts" / "streamcheck"]
+    """The environment in which `python -m streamproof` and `python -m local_edge` find their packages."""
+    folders = [ROOT / "scripts", ROOT / "scripts" / "streamproof"]
     return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
 
 
@@ -49,7 +49,7 @@ def verify(environment: dict[str, str]) -> Callable[..., dict[str, Any]]:
 
     def run(url: str, *options: str) -> dict[str, Any]:
         done = subprocess.run(
-            [sys.executable, "-m", "streamcheck", "verify", "--json", *options, url],
+            [sys.executable, "-m", "streamproof", "verify", "--json", *options, url],
             env=environment,
             capture_output=True,
             text=True,

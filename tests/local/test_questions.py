@@ -200,12 +200,12 @@ def test_all_that_was_observed_is_saved_and_judged_alike(
 ) -> None:
     path = str(tmp_path / "seen.json")
 
-    def streamcheck(*args: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "streamcheck", *args]
+    def streamproof(*args: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "streamproof", *args]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         return done.returncode, done.stdout
 
-    asked = streamcheck("verify", good_edge.url + PACED, "--all", "--stall", "1", "--streams", "3", "--save", path)
+    asked = streamproof("verify", good_edge.url + PACED, "--all", "--stall", "1", "--streams", "3", "--save", path)
     assert asked[0] == 2, asked[1]  # backpressure cannot be told from so little
     assert asked[1].count("\nPASS ") == 6
-    assert streamcheck("judge", path) == asked
+    assert streamproof("judge", path) == asked

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from streamcheck.run import Question
-from streamcheck.verdict import Result
+from streamproof.run import Question
+from streamproof.verdict import Result
 
 # Rows are far enough apart that a busy machine does not make them late. What is small fits into a buffer of 4 KiB.
 SMALL = "rows=6&size=64&delay_ms=400"
@@ -118,7 +118,7 @@ _HELD: Expected = {"framing": _CHUNKED, "completeness": _WHOLE, "timing": _AT_EN
 
 CASES = [
     *_of_lines(),
-    # The app alone: what streamcheck says where nothing is in between.
+    # The app alone: what streamproof says where nothing is in between.
     Case("app, chunked", "app", _CHUNKED_SMALL, _GOOD),
     Case("app, length", "app", f"/?framing=length&{SMALL}", _GOOD | {"framing": _LENGTH}),
     Case("app, close", "app", f"/?framing=close&{SMALL}", _GOOD | {"framing": _CLOSE}),

@@ -12,8 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 import pytest
-from streamcheck.ask import Asking, ask
-from streamcheck.verdict import Verdict
+from streamproof.ask import Asking, ask
+from streamproof.verdict import Verdict
 
 from tests.matrix import servers
 from tests.matrix.cases import CASES, FILE, Case
@@ -56,7 +56,7 @@ def results(request: pytest.FixtureRequest, runs: int, tmp_path_factory: pytest.
 
 def _ask_all(cases: list[Case], at_once: int, started: servers.Servers) -> Iterator[tuple[Case, list[Verdict]]]:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["streamcheck.ask"])
+    context.set_forkserver_preload(["streamproof.ask"])
     with ProcessPoolExecutor(at_once, context) as pool:
         pending = [(case, pool.submit(ask, _asking(case, started))) for case in cases]
         for case, run in pending:
@@ -91,7 +91,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     ]
     pairs = Counter((result, verdict.result) for _, verdict, result in answers)
     kinds = ("PASS", "FAIL", "INCONCLUSIVE")
-    terminalreporter.section(f"streamcheck's verdicts in {len(CASES)} cases")
+    terminalreporter.section(f"streamproof's verdicts in {len(CASES)} cases")
     terminalreporter.write_line("expected \\ got" + "".join(f"{kind:>14}" for kind in kinds))
     for expected in kinds:
         terminalreporter.write_line(f"{expected:14}" + "".join(f"{pairs[expected, got]:14}" for got in kinds))

@@ -1,18 +1,18 @@
-"""The truth table in streamcheck's README: what edges do with a stream, from the verdicts of the matrix."""
+"""The truth table in streamproof's README: what edges do with a stream, from the verdicts of the matrix."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from streamcheck.verdict import Verdict
+from streamproof.verdict import Verdict
 
 from tests.matrix.cases import LINES, Line
 
 # The verdicts of each run of each case, by the case's name and the question.
 Results = dict[str, list[dict[str, Verdict]]]
 
-README = Path(__file__).parents[2] / "scripts" / "streamcheck" / "README.md"
+README = Path(__file__).parents[2] / "scripts" / "streamproof" / "README.md"
 _START, _END = "<!-- truth table: made by make test-full -->\n", "<!-- end of truth table -->\n"
 _HEAD = ("edge", "to the app", "app's body", "lag of 384 bytes", "lag of 16 KiB", "absorbed in a stall", "cut noticed")
 # What a cell holds where no run could tell.

@@ -1,4 +1,4 @@
-"""streamcheck is right: of each real server it says what is known to be so."""
+"""streamproof is right: of each real server it says what is known to be so."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_truth_table_is_as_published(results: Results, runs: int) -> None:
     measured = table.rendered(published, results)
     if runs > 1:
         table.README.write_text(measured, encoding="utf-8")
-        assert measured == published, "streamcheck's README now has the table as it was measured"
+        assert measured == published, "streamproof's README now has the table as it was measured"
     for was, now in zip(published.splitlines(), measured.splitlines(), strict=True):
         for cell, cell_now in zip(was.split("|"), now.split("|"), strict=True):
             assert cell_now.strip() in (cell.strip(), table.UNTOLD), f"mend it, or publish it by make test-full: {now}"

@@ -7,7 +7,7 @@ GET /?framing=chunked&rows=6&size=64&delay_ms=400, and further
 - repeat: the number of a row that is sent in place of the next one too;
 - accel_buffering: the value of X-Accel-Buffering.
 
-Rows and X-Stream-Promise are as streamcheck's README describes them.
+Rows and X-Stream-Promise are as streamproof's README describes them.
 """
 
 import asyncio

@@ -8,7 +8,7 @@ from download import binary
 from download.binary import binary_chunks, binary_promise
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streamcheck.promise import Promise, parse_promise
+from streamproof.promise import Promise, parse_promise
 
 
 def test_defaults(client: Client) -> None:

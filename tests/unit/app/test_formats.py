@@ -13,7 +13,7 @@ from download.pacing import Pause
 from download.rows import SourceBroke, measured_rows
 from hypothesis import given
 from hypothesis import strategies as st
-from streamcheck.promise import Promise, parse_promise
+from streamproof.promise import Promise, parse_promise
 
 CONTENT_TYPES = {
     "text": "text/plain; charset=utf-8",

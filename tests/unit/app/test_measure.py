@@ -11,7 +11,7 @@ from download.pacing import sleeping
 from download.rows import SourceBroke, measured_rows
 from hypothesis import given
 from hypothesis import strategies as st
-from streamcheck.promise import parse_promise
+from streamproof.promise import parse_promise
 
 
 def test_defaults(client: Client) -> None:

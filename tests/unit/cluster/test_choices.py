@@ -110,12 +110,12 @@ def test_an_edge_that_there_is_not_is_refused_by_a_sentence_that_lists_them() ->
 def test_the_images_that_are_built_are_those_that_the_chart_runs() -> None:
     values = yaml.safe_load((ROOT / "chart" / "values.yaml").read_text())
     chart = yaml.safe_load((ROOT / "chart" / "Chart.yaml").read_text())
-    for image, built in ((values["image"], images.APP), (values["test"]["image"], images.STREAMCHECK)):
+    for image, built in ((values["image"], images.APP), (values["test"]["image"], images.STREAMPROOF)):
         assert f"{image['repository']}:{image['tag'] or chart['appVersion']}" == built
 
 
 def test_the_base_image_is_pinned() -> None:
-    texts = [(folder / "Dockerfile").read_text() for folder in (ROOT, ROOT / "scripts" / "streamcheck")]
+    texts = [(folder / "Dockerfile").read_text() for folder in (ROOT, ROOT / "scripts" / "streamproof")]
     bases = {base for text in texts for base in re.findall("^ARG BASE=(.*)$", text, re.MULTILINE)}
     assert len(bases) == 1
     assert re.fullmatch(r"python:3\.13-slim@sha256:[0-9a-f]{64}", bases.pop())
@@ -126,10 +126,10 @@ def locked(path: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / path).read_text(), re.MULTILINE))
 
 
-def test_the_images_hold_the_versions_that_are_tested_here_and_all_that_streamcheck_needs() -> None:
-    image = locked("scripts/streamcheck/requirements.txt")
+def test_the_images_hold_the_versions_that_are_tested_here_and_all_that_streamproof_needs() -> None:
+    image = locked("scripts/streamproof/requirements.txt")
     assert (image | locked("app/requirements.txt")).items() <= locked("requirements/dev.txt").items()
-    project = tomllib.loads((ROOT / "scripts" / "streamcheck" / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "scripts" / "streamproof" / "pyproject.toml").read_text())["project"]
     assert {re.split("[^a-z0-9-]", each)[0] for each in project["dependencies"]} <= image.keys()
 
 

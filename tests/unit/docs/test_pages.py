@@ -20,7 +20,7 @@ from doc_blocks.pages import (
     rewritten,
     shown,
 )
-from streamcheck.cli import cli
+from streamproof.cli import cli
 
 FENCE = "```"
 ISSUE_FORM = ROOT / ".github" / "ISSUE_TEMPLATE" / "stream.yml"
@@ -184,19 +184,19 @@ def test_an_app_of_ones_own_changes_at_most_five_values_of_the_chart() -> None:
 
 @pytest.mark.parametrize("path", [*PAGES, ISSUE_FORM], ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_a_page_tells_to_type_exists(path: Path) -> None:
-    """A target of make; an option of streamcheck's commands."""
+    """A target of make; an option of streamproof's commands."""
     text = path.read_text(encoding="utf-8")
     targets = re.findall("^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert set(re.findall(r"(?:`|\$ )make ([a-z-]+)", text)) <= set(targets)
-    for name, rest in re.findall(r"\bstreamcheck (verify|diagnose)\b([^`|\n]*)", text):
+    for name, rest in re.findall(r"\bstreamproof (verify|diagnose)\b([^`|\n]*)", text):
         command = cli.commands[name]
         options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         assert set(re.findall(r" (--[a-z0-9.-]+)", rest)) <= options
 
 
-def test_the_issue_form_asks_for_what_streamcheck_says() -> None:
+def test_the_issue_form_asks_for_what_streamproof_says() -> None:
     form = yaml.safe_load(ISSUE_FORM.read_text(encoding="utf-8"))
     asked = {field["id"]: field for field in form["body"] if "id" in field}
-    assert "streamcheck verify --json" in asked["verify"]["attributes"]["description"]
+    assert "streamproof verify --json" in asked["verify"]["attributes"]["description"]
     assert asked["verify"]["validations"] == {"required": True}
-    assert "streamcheck diagnose --json" in asked["diagnose"]["attributes"]["description"]
+    assert "streamproof diagnose --json" in asked["diagnose"]["attributes"]["description"]

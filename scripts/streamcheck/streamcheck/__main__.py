@@ -1,7 +1,0 @@
-"""Lets `python -m streamcheck` do what the command does."""
-
-import sys
-
-from streamcheck.cli import main
-
-sys.exit(main())

@@ -1,0 +1,219 @@
+"""From questions to observations: which requests it takes to answer what was asked, and how they are made."""
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TypeVar, get_args
+from urllib.parse import urljoin, urlsplit
+
+from streamproof.backpressure import Outcome
+from streamproof.observation import Observation, Protocol, Role
+from streamproof.observe import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, NothingObserved, NotOffered, observe, observe_reuse
+from streamproof.record import Recorder
+from streamproof.run import DEFAULT_QUESTIONS, ROLES, Question, Run
+
+T = TypeVar("T")
+
+DEFAULT_STALL = 3.0
+DEFAULT_STREAMS = 10
+DEFAULT_SHORT = "/"
+# From the end of one short request to the next, in seconds.
+_SHORT_PAUSE = 0.2
+# What is read of the answer to a short request, in bytes.
+_SHORT_MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What to ask of a URL, and how; for all but `questions` and what follows see `observe`.
+
+    Attributes:
+        questions: which to answer.
+        stall: for backpressure, seconds for which the client does not read.
+        streams: for concurrency, how many at once.
+        short: for concurrency, the path at the same origin that is asked for meanwhile; any answer below 500 counts.
+        expect: for backpressure, what the user wants, if anything.
+        read_timeout: for idle, seconds without a byte that the stream must survive.
+        expect_bytes, expect_sha256: what the body must be.
+        on_read: as for `observe`; of several streams at once, it is called for each.
+    """
+
+    url: str
+    headers: Sequence[tuple[str, str]] = ()
+    timeout: float = DEFAULT_TIMEOUT
+    max_bytes: int = DEFAULT_MAX_BYTES
+    protocol: Protocol = "HTTP/1.1"
+    cacert: str | None = None
+    address: tuple[str, int | None] | None = None
+    questions: Sequence[Question] = DEFAULT_QUESTIONS
+    stall: float = DEFAULT_STALL
+    streams: int = DEFAULT_STREAMS
+    short: str = DEFAULT_SHORT
+    expect: Outcome | None = None
+    read_timeout: float | None = None
+    expect_bytes: int | None = None
+    expect_sha256: str | None = None
+    on_read: Callable[[Recorder], None] | None = None
+
+
+def ask(asking: Asking) -> Run:
+    """Make the requests that the questions take, one after the other but for those that are to be concurrent.
+
+    Raises:
+        ValueError: the URL, a header, or what else was given cannot be used; the message says why.
+        NothingObserved: not one connection came about.
+    """
+    roles = {role for question in asking.questions for role in ROLES[question]}
+    if asking.stall >= asking.timeout and "stalled" in roles:
+        raise ValueError(f"a stall of {asking.stall:g} s does not fit into the time limit of {asking.timeout:g} s")
+    if (asking.read_timeout or 0) >= asking.timeout and "idle" in asking.questions:
+        raise ValueError(
+            f"a pause of {asking.read_timeout:g} s does not fit into the time limit of {asking.timeout:g} s"
+        )
+    if not asking.short.startswith("/") or asking.short.startswith("//"):
+        raise ValueError(f"{asking.short!r} is not a path, which begins with one slash")
+    steps: dict[Role, Callable[[], Sequence[Observation]]] = {
+        "stream": lambda: [_observe(asking, "stream")],
+        "stalled": lambda: [_observe(asking, "stalled", asking.stall)],
+        "HTTP/1.1": lambda: _ask_protocols(asking),
+        "concurrent": lambda: _ask_concurrently(asking),
+    }
+    observations: list[Observation] = []
+    for role, step in steps.items():
+        if role in roles:
+            observations += step()
+            if all(one.ended in ("no_connection", "not_offered") for one in observations):
+                raise NothingObserved(observations[0].error)
+    return Run(list(asking.questions), asking.expect, asking.read_timeout, observations)
+
+
+def _ask_protocols(asking: Asking) -> list[Observation]:
+    first, second = _observe_reuse(asking)
+    observations = [first, second]
+    protocols = [one for one in get_args(Protocol) if one != "HTTP/2" or urlsplit(asking.url).scheme == "https"]
+    for protocol in protocols:
+        asked = dataclasses.replace(asking, protocol=protocol)
+        if protocol != "HTTP/1.1":
+            observations.append(_observe(asked, protocol))
+        others = [(name, value) for name, value in asking.headers if name.lower() != "accept-encoding"]
+        compressed = dataclasses.replace(asked, headers=[*others, ("Accept-Encoding", "gzip")])
+        observations.append(_observe(compressed, f"{protocol} with gzip"))  # type: ignore[arg-type]
+    return observations
+
+
+def _ask_concurrently(asking: Asking) -> list[Observation]:
+    short = dataclasses.replace(
+        asking,
+        url=urljoin(asking.url, asking.short),
+        max_bytes=_SHORT_MAX_BYTES,
+        expect_bytes=None,
+        expect_sha256=None,
+        on_read=None,
+    )
+    alone = _observe(short, "short alone")
+    shorts: list[Observation] = []
+    over = threading.Event()
+
+    def keep_asking() -> None:
+        while not over.wait(_SHORT_PAUSE):
+            shorts.append(_observe(short, "short"))
+
+    asker = _in_thread(keep_asking)
+    try:
+        streams = [_in_thread(lambda: _observe(asking, "concurrent")) for _ in range(asking.streams)]
+        observations = [*(stream.result() for stream in streams), alone]
+    finally:
+        over.set()
+    asker.result()
+    return observations + shorts
+
+
+def _in_thread(work: Callable[[], T]) -> "Future[T]":
+    """Start work in a thread that does not keep the process from ending.
+
+    Readers spend nearly all of their time waiting for a read to return, so threads do not disturb each other's times.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def _observe(asking: Asking, role: Role, stall: float = 0.0) -> Observation:
+    def make() -> Observation:
+        return observe(
+            asking.url,
+            headers=asking.headers,
+            timeout=asking.timeout,
+            max_bytes=asking.max_bytes,
+            protocol=asking.protocol,
+            cacert=asking.cacert,
+            address=asking.address,
+            stall=stall,
+            on_read=asking.on_read,
+        )
+
+    return _in_role(asking, role, make)
+
+
+def _observe_reuse(asking: Asking) -> tuple[Observation, Observation]:
+    second: Observation | None = None
+
+    def make() -> Observation:
+        nonlocal second
+        first, second = observe_reuse(
+            asking.url,
+            headers=asking.headers,
+            timeout=asking.timeout,
+            max_bytes=asking.max_bytes,
+            cacert=asking.cacert,
+            address=asking.address,
+            on_read=asking.on_read,
+        )
+        return first
+
+    def take_second() -> Observation:
+        if second is None:
+            raise NotOffered("the connection is not kept open after the stream")
+        return second
+
+    return _in_role(asking, "HTTP/1.1", make), _in_role(asking, "HTTP/1.1 reused", take_second)
+
+
+def _in_role(asking: Asking, role: Role, make: Callable[[], Observation]) -> Observation:
+    """Make an observation, or one that says why there is none."""
+    started = time.time()
+    try:
+        observation = make()
+    except NothingObserved as error:
+        now = time.time()
+        observation = Observation(
+            url=asking.url,
+            protocol=asking.protocol,
+            timeout=asking.timeout,
+            max_bytes=asking.max_bytes,
+            started_at=started,
+            request_sent_at=now,
+            header_at=None,
+            http_version=None,
+            status=None,
+            reason="",
+            headers=[],
+            byte_count=0,
+            sha256="",
+            ended="not_offered" if isinstance(error, NotOffered) else "no_connection",
+            ended_at=now,
+            error=str(error),
+        )
+    return dataclasses.replace(
+        observation, role=role, expected_bytes=asking.expect_bytes, expected_sha256=asking.expect_sha256
+    )

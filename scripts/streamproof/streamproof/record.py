@@ -1,0 +1,436 @@
+"""From time-stamped bytes to an observation. No socket here: bytes and times go in, an Observation comes out."""
+
+import hashlib
+import re
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import h11
+
+from streamproof.observation import ChunkRun, End, Misnumbered, Observation, Protocol, Read, Row, Stall
+from streamproof.promise import parse_promise
+
+# Memory stays bounded whatever the server sends: beyond these, things are counted but not kept one by one.
+MAX_READS = 200_000
+MAX_ROWS = 200_000
+MAX_CHUNK_RUNS = 200_000
+MAX_LINE = 1 << 20
+MAX_HEADER = 64 << 10  # also the limit for one chunk's extensions, and for the trailer
+
+_ROW = re.compile(rb"(\d{8}) (\d{10}\.\d{9})(?=[ \r\n])")
+_ZERO_TIME = b"0000000000.000000000"
+_STATUS_LINE = re.compile(rb"HTTP/1\.\d \d{3}(?!\d)")
+# How much gzip may turn out at a time: what a small read blows up to is not to be in memory in one piece.
+_GZIP_PIECE = 1 << 20
+
+
+class Recorder(ABC):
+    """Takes what was read from the connection and records what it says, whatever version of HTTP it is.
+
+    Call `started` when the connection is begun and `sent` when `request` is about to be written, then `feed` for every
+    read, and write what `to_send` returns then; at last one of `closed`, `reset` and `timed_out` unless `ended` is set
+    already. Then take the `observation`.
+
+    Attributes:
+        request: the bytes to write.
+        ended: how the response ended, once it has.
+    """
+
+    def __init__(self, url: str, protocol: Protocol, *, timeout: float, max_bytes: int) -> None:
+        """Begin.
+
+        Args:
+            url: for the record.
+            protocol: for the record.
+            timeout: limit in seconds, for the record; whoever reads the socket keeps it.
+            max_bytes: limit for the body, encoded or not; beyond it the observation ends as "too_large".
+        """
+        self._url = url
+        self._protocol = protocol
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+        self.request = b""
+        self._started_at = 0.0
+        self._sent_at = 0.0
+        self._header_at: float | None = None
+        self._http_version: str | None = None
+        self._status: int | None = None
+        self._reason = ""
+        self._headers: list[tuple[str, str]] = []
+        self._gzip: _Gzip | None = None
+        self._taken = 0
+        self._body = _Body(timed=False, events=False, began=0.0)
+        self._reads: list[Read] = []
+        self._read_count = 0
+        self._chunks: list[ChunkRun] = []
+        self._chunk_count = 0
+        self._unfinished_chunk: int | None = None
+        self._surplus = 0
+        self._stall: Stall | None = None
+        self.ended: End | None = None
+        self._ended_at = 0.0
+        self._error: str | None = None
+
+    def started(self, at: float) -> None:
+        """Note when the connection is begun."""
+        self._started_at = at
+
+    def sent(self, at: float) -> None:
+        """Note when the request is about to be written."""
+        self._sent_at = at
+
+    def stalled(self, began: float, ended: float) -> None:
+        """Note that the client did not read for a while, on purpose."""
+        self._stall = Stall(began, ended, self._body.byte_count)
+
+    @property
+    def byte_count(self) -> int:
+        """Bytes of the body so far."""
+        return self._body.byte_count
+
+    @property
+    def row_count(self) -> int:
+        """Rows so far."""
+        return self._body.row_count
+
+    def feed(self, data: bytes, at: float, waited: float) -> None:
+        """Take what one read returned.
+
+        Args:
+            data: the bytes, not empty.
+            at: when the read returned.
+            waited: seconds for which it had waited.
+        """
+        if self.ended is not None:
+            self._surplus += len(data) if self.ended == "terminated" else 0
+            return
+        before = self._body.byte_count
+        self._take(data, at)
+        self._read_count += 1
+        if len(self._reads) < MAX_READS:
+            self._reads.append(Read(at, self._body.byte_count - before, waited))
+
+    def to_send(self) -> bytes:
+        """Return what the protocol wants written in answer to what was fed; HTTP/1.1 never wants anything."""
+        return b""
+
+    @abstractmethod
+    def closed(self, at: float) -> None:
+        """Take the end of the connection (EOF)."""
+
+    def reset(self, at: float, error: str) -> None:
+        """Take a connection that broke: unlike EOF, no framing makes this a proper end."""
+        self._end("truncated", at, error)
+
+    def timed_out(self, at: float) -> None:
+        """Take that the time limit was reached."""
+        self._end("timeout", at)
+
+    def observation(self) -> Observation:
+        """Return what was recorded, once it has ended.
+
+        Raises:
+            ValueError: it has not ended.
+        """
+        if self.ended is None:
+            raise ValueError("the response has not ended")
+        body = self._body
+        return Observation(
+            url=self._url,
+            protocol=self._protocol,
+            timeout=self._timeout,
+            max_bytes=self._max_bytes,
+            started_at=self._started_at,
+            request_sent_at=self._sent_at,
+            header_at=self._header_at,
+            http_version=self._http_version,
+            status=self._status,
+            reason=self._reason,
+            headers=self._headers,
+            byte_count=body.byte_count,
+            sha256=body.sha256.hexdigest(),
+            ended=self.ended,
+            ended_at=self._ended_at,
+            error=self._error,
+            encoded_bytes=None if self._gzip is None else self._taken,
+            coding_error=None if self._gzip is None else self._gzip.error,
+            reads=self._reads,
+            read_count=self._read_count,
+            chunks=self._chunks,
+            chunk_count=self._chunk_count,
+            unfinished_chunk=self._unfinished_chunk,
+            rows=body.rows,
+            row_count=body.row_count,
+            misnumbered=body.misnumbered,
+            sha256_zeroed=body.digest_zeroed(),
+            second_status_line=body.second_status_line,
+            surplus=self._surplus,
+            heartbeat_count=body.heartbeat_count,
+            longest_pause=body.longest_pause,
+            stall=self._stall,
+        )
+
+    @abstractmethod
+    def _take(self, data: bytes, at: float) -> None:
+        """Take bytes from the wire."""
+
+    def _end(self, how: End, at: float, error: str | None = None) -> None:
+        if self.ended is None:
+            if self._gzip is not None and how in ("terminated", "closed"):
+                self._gzip.finish()
+            self._body.finish(at)
+            self.ended, self._ended_at, self._error = how, at, error
+
+    def _take_header(
+        self, version: str, status: int, reason: str, headers: Sequence[tuple[bytes, bytes]], at: float
+    ) -> None:
+        self._http_version, self._status, self._reason, self._header_at = version, status, reason, at
+        self._headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+        values = {name.lower(): value for name, value in self._headers}
+        if values.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip"):  # RFC 9110 section 8.4.1.3
+            self._gzip = _Gzip()
+        try:
+            promise = parse_promise(self._headers)
+        except ValueError:
+            promise = None  # the judge sees the header too, and says what is wrong with it
+        self._body = _Body(
+            timed=promise is not None and promise.times_zeroed,
+            events=values.get("content-type", "").split(";")[0].strip().lower() == "text/event-stream",
+            began=at,
+        )
+
+    def _take_body(self, data: bytes, at: float) -> int:
+        """Take bytes of the body, and return how many of them were within the limit."""
+        within = data[: self._max_bytes - self._taken]
+        self._taken += len(within)
+        too_large = len(within) < len(data)
+        for piece in [within] if self._gzip is None else self._gzip.undo(within):
+            room = self._max_bytes - self._body.byte_count
+            self._body.add(piece[:room], at)
+            if len(piece) > room:
+                too_large = True
+                break
+        if too_large:
+            self._end("too_large", at)
+        return len(within)
+
+
+class Http1Recorder(Recorder):
+    """Records a response to an HTTP/1.1 or HTTP/1.0 request."""
+
+    def __init__(
+        self, url: str, request: h11.Request, *, timeout: float, max_bytes: int, protocol: Protocol = "HTTP/1.1"
+    ) -> None:
+        """Begin with the request.
+
+        Args:
+            url: for the record.
+            request: a GET without a body.
+            timeout: limit in seconds, for the record; whoever reads the socket keeps it.
+            max_bytes: limit for the body, encoded or not.
+            protocol: of the request.
+
+        Raises:
+            h11.LocalProtocolError: the request cannot be written as HTTP/1.1.
+        """
+        super().__init__(url, protocol, timeout=timeout, max_bytes=max_bytes)
+        self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER)
+        self.request = (self._connection.send(request) or b"") + (self._connection.send(h11.EndOfMessage()) or b"")
+        if protocol == "HTTP/1.0":  # h11 writes no other version than 1.1; a target holds no space
+            self.request = self.request.replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", 1)
+        self._chunked = False
+        self._open = True
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the response is over, and the connection open for another request (RFC 9112 section 9.3)."""
+        states = (self._connection.our_state, self._connection.their_state)
+        return self._open and self.ended == "terminated" and not self._surplus and states == (h11.DONE, h11.DONE)
+
+    def closed(self, at: float) -> None:
+        """Take the end of the connection (EOF)."""
+        self._open = False
+        if self.ended is None:
+            self._connection.receive_data(b"")
+            self._take_events(at, eof=True)
+
+    def _take(self, data: bytes, at: float) -> None:
+        self._connection.receive_data(data)
+        self._take_events(at)
+
+    def _take_events(self, at: float, *, eof: bool = False) -> None:
+        # After EndOfMessage h11 must not be asked again: it takes bytes that follow for an error of the response.
+        while self.ended is None:
+            try:
+                event = self._connection.next_event()
+            except h11.RemoteProtocolError as error:
+                self._take_error(at, str(error), eof)
+                return
+            if event is h11.NEED_DATA or event is h11.PAUSED:
+                return
+            if isinstance(event, h11.Response):
+                self._chunked = any(name.lower() == b"transfer-encoding" for name, _ in event.headers.raw_items())
+                version = event.http_version.decode("ascii")
+                reason = bytes(event.reason).decode("latin-1")
+                self._take_header(version, event.status_code, reason, event.headers.raw_items(), at)
+            elif isinstance(event, h11.Data):
+                self._take_data(event, at)
+            elif isinstance(event, h11.EndOfMessage):
+                self._surplus = len(self._connection.trailing_data[0])
+                self._end("closed" if eof else "terminated", at)
+            elif isinstance(event, h11.ConnectionClosed):
+                self._end("truncated", at, "the connection was closed before a response came")
+
+    def _take_error(self, at: float, error: str, eof: bool) -> None:
+        # At EOF h11's complaint is that more was promised; anywhere else it is about what came.
+        if eof:
+            error = f"the connection was closed before the end{'' if self._status else ' of the header'}"
+        # h11 has swallowed the line it complains about, only the message still shows it. A worker that fails inside a
+        # chunked body can write its error response where the next chunk header is due.
+        if self._status is not None and not eof and _STATUS_LINE.search(error.encode()):
+            self._body.note_status_line(self._body.byte_count)
+        self._end("truncated" if eof else "protocol_error", at, error)
+
+    def _take_data(self, event: h11.Data, at: float) -> None:
+        taken = self._take_body(bytes(event.data), at)
+        # Not by event.chunk_start: h11 loses it when a chunk's header comes in a read without any of its data.
+        if self._chunked:
+            size = (self._unfinished_chunk or 0) + taken
+            if event.chunk_end and taken == len(event.data):
+                self._take_chunk(size)
+                self._unfinished_chunk = None
+            else:
+                self._unfinished_chunk = size
+
+    def _take_chunk(self, size: int) -> None:
+        self._chunk_count += 1
+        if self._chunks and self._chunks[-1].size == size:
+            self._chunks[-1] = ChunkRun(size, self._chunks[-1].repeats + 1)
+        elif len(self._chunks) < MAX_CHUNK_RUNS:
+            self._chunks.append(ChunkRun(size, 1))
+
+
+class _Gzip:
+    """Undoes gzip as it comes (RFC 1952), in pieces of bounded size.
+
+    Attributes:
+        error: why it cannot be undone any further, in words.
+    """
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        self._within = False
+        self.error: str | None = None
+
+    def undo(self, data: bytes) -> Iterator[bytes]:
+        while data and self.error is None:
+            self._within = True
+            try:
+                yield self._member.decompress(data, _GZIP_PIECE)
+            except zlib.error as error:
+                self.error = f"what came is not valid gzip ({error})"
+                return
+            if self._member.eof:  # another member may follow (RFC 1952 section 2.2)
+                data = self._member.unused_data
+                self._member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+                self._within = False
+            else:
+                data = self._member.unconsumed_tail
+
+    def finish(self) -> None:
+        if self._within and self.error is None:
+            self.error = "the gzip data breaks off before its end"
+
+
+class _Body:
+    """Counts, hashes and splits the body into rows as it comes, without keeping it.
+
+    Args:
+        timed: rows carry a number and a production time.
+        events: it is a stream of server-sent events.
+        began: when it began.
+    """
+
+    def __init__(self, *, timed: bool, events: bool, began: float) -> None:
+        self._timed = timed
+        self._events = events
+        self._last_meant = began
+        self.heartbeat_count = 0
+        self.longest_pause = 0.0
+        self.byte_count = 0
+        self.sha256 = hashlib.sha256()
+        self._zeroed = hashlib.sha256()
+        self.rows: list[Row] = []
+        self.row_count = 0
+        self.misnumbered: Misnumbered | None = None
+        self.second_status_line: int | None = None
+        self._line = bytearray()  # of the current line, what is not hashed yet
+        self._line_start = 0
+        self._line_length = 0
+
+    def add(self, data: bytes, at: float) -> None:
+        self.byte_count += len(data)
+        self.sha256.update(data)
+        if data and not self._events:
+            self._note_meant(at)
+        *ended, rest = data.split(b"\n")
+        for piece in ended:
+            self._extend(piece + b"\n")
+            self._end_line(at)
+        self._extend(rest)
+
+    def finish(self, at: float) -> None:
+        """Take what is left as it is: the last line, if nothing ends it, is no row."""
+        self._note_meant(at)
+        self._look_for_status_line()
+        self._zeroed.update(self._line)
+        self._line.clear()
+
+    def note_status_line(self, offset: int) -> None:
+        if self.second_status_line is None:
+            self.second_status_line = offset
+
+    def digest_zeroed(self) -> str | None:
+        return self._zeroed.hexdigest() if self._timed else None
+
+    def _extend(self, piece: bytes) -> None:
+        self._line_length += len(piece)
+        self._line += piece
+        if self._line_length > MAX_LINE:  # too long for a timed row: hashed as it is, from here on as it comes
+            self._look_for_status_line()
+            self._zeroed.update(self._line)
+            self._line.clear()
+
+    def _note_meant(self, at: float) -> None:
+        self.longest_pause = max(self.longest_pause, at - self._last_meant)
+        self._last_meant = at
+
+    def _end_line(self, at: float) -> None:
+        self._look_for_status_line()
+        if self._events:
+            # A line that begins with a colon is a comment, an empty one ends an event
+            # (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream).
+            if self._line_length == len(self._line) and self._line.startswith(b":"):
+                self.heartbeat_count += 1
+            elif bytes(self._line) not in (b"\n", b"\r\n"):
+                self._note_meant(at)
+        produced = None
+        if self._timed and (row := _ROW.match(self._line)):
+            produced = float(row[2])
+            position = self.row_count + 1
+            if self.misnumbered is None and int(row[1]) != position:
+                self.misnumbered = Misnumbered(position, int(row[1]))
+            self._line[row.start(2) : row.end(2)] = _ZERO_TIME
+        self._zeroed.update(self._line)
+        self.row_count += 1
+        if len(self.rows) < MAX_ROWS:
+            self.rows.append(Row(at, produced, self._line_length))
+        self._line.clear()
+        self._line_start += self._line_length
+        self._line_length = 0
+
+    def _look_for_status_line(self) -> None:
+        # Only where the line is still whole; of one too long, that is when it becomes so.
+        if len(self._line) == self._line_length and _STATUS_LINE.match(self._line):
+            self.note_status_line(self._line_start)

@@ -1,0 +1,382 @@
+import hashlib
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from streamproof.cli import main
+from streamproof.run import QUESTIONS, Run
+
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+def paced(stream, pause=0.1):
+    steps = []
+    for row in range(1, stream.rows + 1):
+        steps += [lambda row=row: stream.chunk(stream.row(row)), pause]
+    return [stream.header(CHUNKED), *steps, stream.chunk(b"")]
+
+
+def plain(*lines, body=b"", status="200 OK"):
+    return "\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode() + body
+
+
+@pytest.fixture
+def good(stream, serve):
+    return serve(paced(stream))
+
+
+@pytest.fixture
+def untouched():
+    """Give a URL that must not be asked: nothing listens there."""
+    return "http://127.0.0.1:1/"
+
+
+def test_a_good_stream_ends_with_0(good, capsys):
+    assert main(["verify", good]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == good
+    assert lines[1].startswith("HTTP/1.1 200 OK, chunked, 768 bytes, 12 rows, TTFB ")
+    assert lines[3].startswith("produced  ") and lines[4].startswith("arrived   ")
+    assert lines[3].count("|") == lines[4].count("|") == 12
+    assert lines[7] == "PASS          framing       chunked, 12 chunks, terminating chunk seen"
+    assert [line.split()[:2] for line in lines[7:10]] == [["PASS", q] for q in ("framing", "completeness", "timing")]
+    assert lines[-1] == "verdict: PASS"
+    assert max(map(len, lines)) <= 100
+
+
+def test_a_bad_stream_ends_with_1(stream, serve, capsys):
+    assert main(["verify", serve([stream.chunked()[:700], 0.02, "close"])]) == 1
+    assert capsys.readouterr().out.endswith("\nverdict: FAIL\n")
+
+
+def test_what_cannot_be_told_ends_with_2(serve, capsys):
+    assert main(["verify", serve([plain("Content-Length: 0", status="404 Not Found")])]) == 2
+    assert capsys.readouterr().out.endswith("\nverdict: INCONCLUSIVE\n")
+
+
+def test_no_connection_ends_with_2_and_one_sentence(untouched, capsys, tmp_path):
+    assert main(["verify", untouched, "--save", str(tmp_path / "seen.json")]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "streamproof: no connection to 127.0.0.1 port 1: Connection refused\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ([], "Missing command"),
+        (["bogus"], "bogus"),
+        (["--bogus"], "--bogus"),
+        (["verify"], "Missing argument"),
+        (["judge"], "Missing argument"),
+        (["verify", "URL", "--bogus"], "--bogus"),
+        (["verify", "URL", "URL"], "unexpected extra argument"),
+        (["verify", "example.org"], "does not begin with http"),
+        (["verify", "http://host:port/"], "not a URL"),
+        (["verify", "URL", "--header", "no colon"], "a name, a colon and a value"),
+        (["verify", "URL", "--header", ": value"], "a name, a colon and a value"),
+        (["verify", "URL", "--header", "a b: c"], "cannot be sent"),
+        (["verify", "URL", "--timeout", "0"], "timeout"),
+        (["verify", "URL", "--timeout", "-1"], "timeout"),
+        (["verify", "URL", "--timeout", "inf"], "timeout"),
+        (["verify", "URL", "--timeout", "soon"], "timeout"),
+        (["verify", "URL", "--max-bytes", "0"], "max-bytes"),
+        (["verify", "URL", "--expect-bytes", "-1"], "expect-bytes"),
+        (["verify", "URL", "--expect-sha256", "abc"], "64 hex digits"),
+        (["verify", "URL", "--save", "/"], "directory"),
+        (["verify", "URL", "--save", "/nowhere/seen.json"], "cannot write /nowhere/seen.json"),
+        (["verify", "URL", "--html", "/"], "directory"),
+        (["verify", "URL", "--html", "/nowhere/page.html"], "cannot write /nowhere/page.html"),
+        (["verify", "URL", "--html", "/dev/null"], "not a regular file"),
+        (["judge", __file__, "--html", "/nowhere/page.html"], "cannot write /nowhere/page.html"),
+        (["verify", "URL", "--ask", "weather"], "is not one of 'framing'"),
+        (["verify", "URL", "--stall", "2"], "--stall takes --ask backpressure"),
+        (["verify", "URL", "--expect", "absorb"], "--expect takes --ask backpressure"),
+        (["verify", "URL", "--ask", "idle", "--expect", "absorb"], "--expect takes --ask backpressure"),
+        (["verify", "URL", "--read-timeout", "60"], "--read-timeout takes --ask idle"),
+        (["verify", "URL", "--streams", "3"], "--streams takes --ask concurrency"),
+        (["verify", "URL", "--short", "/"], "--short takes --ask concurrency"),
+        (["verify", "URL", "--ask", "backpressure", "--expect", "both"], "is not one of"),
+        (["verify", "URL", "--ask", "backpressure", "--stall", "0"], "stall"),
+        (["verify", "URL", "--ask", "backpressure", "--stall", "60"], "does not fit into the time limit of 60 s"),
+        (["verify", "URL", "--ask", "concurrency", "--streams", "1"], "streams"),
+        (["verify", "URL", "--ask", "concurrency", "--streams", "101"], "streams"),
+        (["verify", "URL", "--ask", "concurrency", "--short", "https://other.example/"], "is not a path"),
+        (["verify", "URL", "--ask", "concurrency", "--short", "//other.example/"], "is not a path"),
+        (["verify", "URL", "--ask", "idle", "--read-timeout", "0"], "read-timeout"),
+        (["verify", "URL", "--ask", "idle", "--read-timeout", "60"], "does not fit into the time limit of 60 s"),
+        (["verify", "URL", "--http1.0", "--http2"], "exclude each other"),
+        (["verify", "URL", "--http2"], "takes an https URL"),
+        (["verify", "https://127.0.0.1:1/", "--http2", "--header", "Connection: close"], "cannot be sent over HTTP/2"),
+        (["verify", "URL", "--cacert", "/nowhere/ca.pem"], "cacert"),
+        (["verify", "https://127.0.0.1:1/", "--cacert", __file__], "is not a file with certificates in PEM"),
+        (["verify", "URL", "--address", "a_b"], "is not an IP address"),
+        (["judge", "/nowhere/seen.json"], "cannot read /nowhere/seen.json"),
+        (["judge", "/"], "cannot read /"),
+        (["judge", __file__], "not JSON"),
+    ],
+)
+def test_wrong_usage_ends_with_3_and_one_sentence(untouched, capsys, args, words):
+    assert main([untouched if arg == "URL" else arg for arg in args]) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("streamproof: ")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_what_is_saved_is_judged_alike(stream, serve, capsys, tmp_path):
+    path = tmp_path / "seen.json"
+    url = serve([plain("Content-Length: 3", body=b"abc")])
+    assert main(["verify", url, "--expect-bytes", "4", "--save", str(path)]) == 1
+    said = capsys.readouterr().out
+    assert main(["judge", str(path)]) == 1
+    assert capsys.readouterr().out == said
+
+
+def test_only_what_is_asked_is_answered_in_the_order_of_the_questions(good, capsys):
+    assert main(["verify", good, "--ask", "idle", "--ask", "framing", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [verdict["question"] for verdict in answer["verdicts"]] == ["framing", "idle"]
+
+
+def test_one_request_answers_the_first_three_and_idle(stream, server):
+    one = server(paced(stream, 0.01))
+    questions = [word for question in ("framing", "completeness", "timing", "idle") for word in ("--ask", question)]
+    main(["verify", f"http://127.0.0.1:{one.port}/", *questions])
+    assert len(one.requests) == 1
+
+
+def test_nobody_there_is_told_once_whatever_was_asked(untouched, capsys):
+    assert main(["verify", untouched, "--all"]) == 2
+    assert capsys.readouterr().err == "streamproof: no connection to 127.0.0.1 port 1: Connection refused\n"
+
+
+def test_a_file_of_another_format_is_refused(tmp_path, capsys):
+    path = tmp_path / "seen.json"
+    path.write_text('{"format": "streamproof observation 1"}')
+    assert main(["judge", str(path)]) == 3
+    assert "its format is not 'streamproof run 2'; observe it anew" in capsys.readouterr().err
+
+
+def test_the_help_names_every_question(capsys):
+    assert main(["verify", "--help"]) == 0
+    out = capsys.readouterr().out
+    for question in QUESTIONS:
+        assert f"\n  {question} " in out
+    assert "--read-timeout" in out
+
+
+def test_json(good, capsys):
+    assert main(["verify", good, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["verdict"] == "PASS"
+    assert [verdict["question"] for verdict in answer["verdicts"]] == ["framing", "completeness", "timing"]
+    assert answer["verdicts"][2]["numbers"]["rows_judged"] == 12
+    assert answer["observation"]["bytes"] == 768
+    assert answer["observation"]["framing"] == "chunked"
+    assert 0 <= answer["observation"]["ttfb_ms"] < answer["observation"]["duration_ms"]
+
+
+def test_expectations_and_limits_are_passed_on(serve, capsys):
+    url = serve([plain("Content-Length: 3", body=b"abc")])
+    digest = hashlib.sha256(b"abc").hexdigest().upper()
+    main(["verify", url, "--expect-bytes", "3", "--expect-sha256", digest])
+    assert "3 of 3 bytes arrived, and the digest is right" in capsys.readouterr().out
+    main(["verify", url, "--max-bytes", "2"])
+    assert "the size limit of 2 bytes" in capsys.readouterr().out
+    main(["verify", serve([plain("Content-Length: 3")]), "--timeout", "0.2"])
+    assert "the time limit of 0.2 s" in capsys.readouterr().out
+
+
+def test_headers_are_sent(server, capsys):
+    one = server([plain("Content-Length: 0")])
+    main(["verify", f"http://127.0.0.1:{one.port}/", "--header", "Host: demo.local", "--header", "X-A:b:c"])
+    assert b"\r\nHost: demo.local\r\n" in one.requests[0]
+    assert b"\r\nX-A: b:c\r\n" in one.requests[0]
+    assert one.requests[0].lower().count(b"\r\nhost:") == 1
+
+
+@pytest.mark.parametrize("args", [["--help"], ["verify", "--help"], ["judge", "--help"]])
+def test_the_module_is_a_command_that_helps(args):
+    run = subprocess.run(
+        [sys.executable, "-m", "streamproof", *args],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.startswith("Usage: streamproof")
+    assert "3 wrong usage" in run.stdout
+
+
+def test_an_interrupt_ends_with_130_and_no_traceback(server):
+    one = server([plain(CHUNKED)])
+    run = subprocess.Popen(
+        [sys.executable, "-m", "streamproof", "verify", f"http://127.0.0.1:{one.port}/"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not one.requests and run.poll() is None:
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    assert "Traceback" not in run.communicate(timeout=10)[1]
+    assert run.returncode == 130
+
+
+def test_a_saved_file_is_an_observation(good, tmp_path, capsys):
+    path = tmp_path / "seen.json"
+    path.write_text("something old and much longer " * 1000)
+    assert main(["verify", good, "--save", str(path)]) == 0
+    assert [one.url for one in Run.load(path).observations] == [good]
+
+
+# The page
+
+
+def test_a_page_is_written_and_judging_again_writes_the_same(good, tmp_path, capsys):
+    first, again, saved = tmp_path / "first.html", tmp_path / "again.html", tmp_path / "seen.json"
+    first.write_text("something old and much longer " * 10_000)
+    assert main(["verify", good, "--html", str(first), "--save", str(saved)]) == 0
+    assert main(["judge", str(saved), "--html", str(again)]) == 0
+    assert first.read_text() == again.read_text()
+    assert first.read_text().startswith("<!DOCTYPE html>\n<html")
+    assert {path.name for path in tmp_path.iterdir()} == {"first.html", "again.html", "seen.json"}
+
+
+def test_a_page_that_cannot_be_written_whole_leaves_the_old_one(good, tmp_path, capsys, monkeypatch):
+    path = tmp_path / "page.html"
+    path.write_text("old")
+    write = Path.write_text
+
+    def fill_the_disk(self, content, **how):
+        write(self, content[:10], **how)
+        if content:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill_the_disk)
+    assert main(["verify", good, "--html", str(path)]) == 3
+    assert capsys.readouterr().err.startswith(f"streamproof: cannot write {path}: No space left on device")
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("page.html", "old")]
+
+
+def test_without_a_response_there_is_no_page_and_an_old_one_stays(untouched, tmp_path, capsys):
+    path = tmp_path / "page.html"
+    assert main(["verify", untouched, "--html", str(path)]) == 2
+    assert not list(tmp_path.iterdir())
+    path.write_text("old")
+    assert main(["verify", untouched, "--html", str(path)]) == 2
+    assert path.read_text() == "old"
+
+
+# Where the output goes to
+
+
+def run(*args, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "streamproof", *args],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def on_a_terminal(*args, **environment):
+    """Run the command with standard output and error on a terminal of their own; return what it wrote to each."""
+    pairs = [pty.openpty(), pty.openpty()]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamproof", *args],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm", "COLUMNS": "100"} | environment,
+        stdout=pairs[0][1],
+        stderr=pairs[1][1],
+    )
+    for _, end in pairs:
+        os.close(end)
+    written = []
+    for controller, _ in pairs[::-1]:  # standard error first: standard output is short enough to wait
+        got = b""
+        while True:
+            try:
+                piece = os.read(controller, 65536)
+            except OSError:  # Linux says so when the last writer has gone
+                break
+            if not piece:
+                break
+            got += piece
+        os.close(controller)
+        written.append(got.decode())
+    process.wait(10)
+    return written[1], written[0]
+
+
+def without_colours(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text).replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+def test_what_the_output_cannot_express_is_escaped(serve, environment):
+    url = serve([plain("Content-Length: 3", body=b"abc", status="200 Grün")])
+    done = run("verify", url, **environment)
+    assert done.stderr == ""
+    assert done.stdout.isascii()
+    assert "HTTP/1.1 200 Gr\\xc3\\xbcn, " in done.stdout
+
+
+def test_where_the_output_is_no_terminal_there_are_no_codes_and_no_progress_and_the_width_is_fixed(good):
+    done = run("verify", good, FORCE_COLOR="1", CLICOLOR_FORCE="1", TERM="xterm-256color", COLUMNS="70")
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) == 99  # one more where the end is marked
+    assert done.stderr == ""
+
+
+def test_a_terminal_shows_colours_and_meanwhile_a_line_that_goes_again(good):
+    out, err = on_a_terminal("verify", good, NO_COLOR="")
+    assert "\x1b[1;32mPASS\x1b[0m" in out
+    assert without_colours(out).rstrip().endswith("verdict: PASS")
+    assert re.search(r"\d+ rows, \d+ bytes, \d+\.\d s, last byte \d+\.\d s ago", err)
+    # What stands after the last line was erased.
+    assert re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\s", "", err.rpartition("\x1b[2K")[2]) == ""
+
+
+def test_no_colour_is_honoured(good):
+    out, _ = on_a_terminal("verify", good, NO_COLOR="1")
+    assert "\x1b" not in out
+    assert "verdict: PASS" in out
+
+
+def test_json_is_never_disturbed(good):
+    out, err = on_a_terminal("verify", good, "--json")
+    assert json.loads(out)["verdict"] == "PASS"
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--in-cluster"], "--in-cluster takes --image"),
+        (["--image", "streamproof:0.1.0"], "neither alone"),
+        (["--path", "measure"], "not a path"),
+        (["--url", "http://127.0.0.1:8080/measure"], "has a path"),
+        (["--url", "127.0.0.1:8080"], "does not begin with http:// or https://"),
+    ],
+)
+def test_a_diagnosis_asked_for_wrongly_ends_with_3_before_a_cluster_is_asked(options, said, capsys, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", "/nonexistent")
+    assert main(["diagnose", "web", *options]) == 3
+    assert said in capsys.readouterr().err
+
+
+def test_without_the_kubernetes_client_a_diagnosis_says_how_to_get_it(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kr8s", None)
+    monkeypatch.delitem(sys.modules, "streamproof.kubernetes", raising=False)
+    assert main(["diagnose", "web"]) == 3
+    assert "pip install 'streamproof[kubernetes]'" in capsys.readouterr().err

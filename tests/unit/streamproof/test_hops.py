@@ -1,0 +1,211 @@
+"""Which hop is blamed, and for which setting, given what was seen at each."""
+
+from dataclasses import replace
+
+import pytest
+from streamproof.hops import Hop, Ingress, diagnose
+from streamproof.observation import Row
+from streamproof.run import DEFAULT_QUESTIONS, Run
+
+from tests.unit.streamproof.recorded import SENT, recorded
+
+PREFIX = "nginx.ingress.kubernetes.io/"
+CHUNKED = ("Transfer-Encoding", "chunked")
+
+
+def observed(delays=(0.001,) * 12, *, pause=0.25, framing=CHUNKED, promised=None, **changes):
+    """Make an observation of rows that arrive by so many seconds after their production; a promise of as many rows."""
+    made = [SENT + 0.01 + pause * number for number in range(len(delays))]
+    rows = [Row(at + delay, at, 64) for at, delay in zip(made, delays, strict=True)]
+    headers = [("X-Stream-Promise", f"rows={promised or len(rows)}, times=zeroed")]
+    return recorded(
+        rows, url="http://demo.test/", **{"headers": [framing, *headers] if framing else headers, **changes}
+    )
+
+
+GOOD = observed()
+AT_THE_END = observed([0.25 * (11 - number) + 0.01 for number in range(12)])
+
+
+def refused(status, reason="", after=0.01):
+    return observed([], status=status, reason=reason, header_at=SENT + after, ended_at=SENT + after, headers=[])
+
+
+def cut(after_rows=4, silence=3.0, **changes):
+    last = SENT + 0.01 + 0.25 * (after_rows - 1)
+    changes = {"ended": "truncated", "error": "the peer closed", **changes}
+    return observed([0.001] * after_rows, promised=12, ended_at=last + silence, **changes)
+
+
+def hop(name, observation, means="in the cluster"):
+    run = observation and Run(list(DEFAULT_QUESTIONS), None, None, [observation])
+    return Hop(name, f"{name}:80", means, run, reason="" if run else "no connection")
+
+
+def ingress(controller="k8s.io/ingress-nginx", **settings):
+    annotations = {PREFIX + name.replace("_", "-"): value for name, value in settings.items()}
+    return Ingress("shop/web", controller, annotations)
+
+
+def blame(pod, service, edge, about=None, outside=None):
+    hops = [hop("pod", pod), hop("Service", service), hop("edge", edge)]
+    if outside:
+        hops.append(hop("edge", outside, "from here"))
+    return diagnose(hops, about or ingress())
+
+
+def test_nothing_is_blamed_where_every_hop_is_in_order():
+    found = blame(GOOD, GOOD, GOOD)
+    assert (found.result, found.first) == ("PASS", None)
+
+
+def test_an_edge_that_buffers_over_http_1_0_is_blamed_for_both_settings():
+    found = blame(GOOD, GOOD, AT_THE_END, ingress(proxy_buffering="on", proxy_http_version="1.0"))
+    assert (found.result, found.first and found.first.name) == ("FAIL", "edge")
+    assert "proxy-buffering on and proxy-http-version 1.0" in found.sentence
+    assert "not yet at the Service" in found.sentence
+
+
+def test_buffering_is_blamed_with_a_body_that_is_not_chunked():
+    sized = observed(framing=("Content-Length", "768"))
+    found = blame(sized, sized, AT_THE_END, ingress(proxy_buffering="on"))
+    assert "proxy-buffering on, and the app's body is not chunked (content-length)" in found.sentence
+
+
+def test_buffering_alone_is_not_all_that_a_chunked_body_is_delayed_by():
+    found = blame(GOOD, GOOD, AT_THE_END, ingress(proxy_buffering="on"))
+    assert "alone delays no chunked body" in found.sentence
+
+
+def test_buffering_alone_is_blamed_over_tls_with_http_1_1_and_not_over_http_2():
+    about = ingress(proxy_buffering="on")
+    over_tls = replace(AT_THE_END, url="https://demo.test/")
+    assert "full TLS buffer" in blame(GOOD, GOOD, over_tls, about).sentence
+    assert (
+        "full TLS buffer"
+        not in blame(GOOD, GOOD, replace(over_tls, http_version="2", protocol="HTTP/2"), about).sentence
+    )
+
+
+def test_an_edge_without_such_annotations_is_not_said_to_have_them():
+    found = blame(GOOD, GOOD, AT_THE_END)
+    assert found.first and found.first.name == "edge"
+    assert "proxy-buffering off (the default, if the ConfigMap sets no other)" in found.sentence
+
+
+def test_annotations_of_ingress_nginx_mean_nothing_to_another_controller():
+    found = blame(GOOD, GOOD, AT_THE_END, ingress("example.org/other", proxy_buffering="on", proxy_http_version="1.0"))
+    assert found.result == "FAIL"
+    assert "example.org/other" in found.sentence
+    assert "proxy-http-version" not in found.sentence
+
+
+@pytest.mark.parametrize(
+    "observation",
+    [
+        cut(silence=3.02),
+        # What HTTP/1.0 makes of it: an end that looks proper, and rows that came only then.
+        observed(
+            [0.25 * (3 - row) + 3.0 for row in range(4)],
+            promised=12,
+            ended_at=SENT + 0.01 + 0.75 + 3.0,
+            ended="terminated",
+        ),
+    ],
+    ids=["truncated", "looks whole"],
+)
+def test_a_cut_after_the_read_timeout_is_blamed_on_it(observation):
+    about = ingress(proxy_read_timeout="3", proxy_buffering="on", proxy_http_version="1.0")
+    found = blame(GOOD, GOOD, observation, about)
+    assert found.first and found.first.name == "edge"
+    assert "cut after 3.0 s without a byte" in found.sentence
+    assert "proxy-read-timeout 3 seconds" in found.sentence
+
+
+def test_a_cut_at_another_time_is_not_blamed_on_the_read_timeout():
+    found = blame(GOOD, GOOD, cut(silence=20), ingress(proxy_read_timeout="60"))
+    assert found.first and found.first.name == "edge"
+    assert "proxy-read-timeout" not in found.sentence
+
+
+def test_the_read_timeout_that_no_annotation_sets_is_known():
+    found = blame(GOOD, GOOD, cut(silence=60))
+    assert "proxy-read-timeout 60 (the default, if the ConfigMap sets no other) seconds" in found.sentence
+
+
+def test_an_app_that_is_late_itself_is_blamed_before_any_edge():
+    found = blame(AT_THE_END, AT_THE_END, AT_THE_END, ingress(proxy_buffering="on", proxy_http_version="1.0"))
+    assert found.first and found.first.name == "pod"
+    assert "in the app itself" in found.sentence
+    assert "synchronous iterator under ASGI" in found.sentence
+    assert "GZipMiddleware" in found.sentence
+    assert "proxy-buffering" not in found.sentence
+
+
+def test_an_app_that_breaks_off_points_to_its_worker():
+    found = blame(cut(), cut(), cut())
+    assert found.first and found.first.name == "pod"
+    assert "sync worker" in found.sentence
+
+
+def test_a_service_behind_which_it_goes_wrong_is_not_said_to_buffer():
+    found = blame(GOOD, AT_THE_END, AT_THE_END)
+    assert found.first and found.first.name == "Service"
+    assert "service mesh" in found.sentence
+
+
+def test_what_is_in_front_of_the_controller_is_blamed_where_the_controller_is_in_order():
+    found = blame(GOOD, GOOD, GOOD, ingress(proxy_buffering="on", proxy_http_version="1.0"), outside=AT_THE_END)
+    assert found.first and found.first.means == "from here"
+    assert "in front of the controller" in found.sentence
+
+
+def test_a_late_tunnel_is_not_blamed_on_the_app_where_the_edge_is_in_time():
+    hops = [hop("pod", AT_THE_END, "port-forward"), hop("edge", GOOD, "from here")]
+    found = diagnose(hops, ingress())
+    assert (found.result, found.first) == ("INCONCLUSIVE", None)
+    assert "tunnel" in found.sentence
+
+
+def test_an_edge_before_which_nothing_was_measured_is_not_blamed_alone():
+    found = blame(None, None, AT_THE_END)
+    assert found.result == "FAIL"
+    assert "or before it, where nothing could be measured" in found.sentence
+
+
+def test_an_edge_after_a_hop_that_could_not_be_judged_is_not_blamed_alone():
+    found = blame(GOOD, refused(404, "Not Found"), AT_THE_END)
+    assert "or before it" in found.sentence
+
+
+def test_without_the_edge_nothing_can_be_told():
+    found = blame(GOOD, GOOD, None)
+    assert (found.result, found.first) == ("INCONCLUSIVE", None)
+    assert "no connection" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("status", "after", "hint"),
+    [
+        (308, 0.01, "give the https URL"),
+        (404, 0.01, "does not know that host and path"),
+        (503, 0.01, "no answer from a pod"),
+        (504, 5.0, "proxy-read-timeout 5 seconds"),
+    ],
+)
+def test_an_edge_that_answers_something_else_is_open_and_explained(status, after, hint):
+    found = blame(GOOD, GOOD, refused(status, "", after), ingress(proxy_read_timeout="5"))
+    assert (found.result, found.first) == ("INCONCLUSIVE", None)
+    assert f"the response is {status}" in found.sentence
+    assert hint in found.sentence
+
+
+def test_a_hop_that_was_to_be_measured_and_was_not_leaves_it_open():
+    found = blame(None, None, GOOD)
+    assert (found.result, found.first) == ("INCONCLUSIVE", None)
+    assert "the pod (in the cluster) could not be measured: no connection" in found.sentence
+
+
+def test_a_service_that_a_port_forward_does_not_reach_leaves_nothing_open():
+    hops = [hop("pod", GOOD, "port-forward"), hop("Service", None, "port-forward"), hop("edge", GOOD, "from here")]
+    assert diagnose(hops, ingress()).result == "PASS"

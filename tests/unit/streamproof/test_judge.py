@@ -1,0 +1,310 @@
+import dataclasses
+import hashlib
+
+import pytest
+from streamproof.judge import judge, overall
+from streamproof.verdict import Verdict
+
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+def framing(observation):
+    verdict = judge(observation)[0]
+    assert verdict.question == "framing"
+    return verdict.result, verdict.sentence
+
+
+def completeness(observation):
+    verdict = judge(observation)[1]
+    assert verdict.question == "completeness"
+    return verdict.result, verdict.sentence
+
+
+def plain(stream, data, *lines, version="1.1"):
+    """Make a response that carries no promise."""
+    return "\r\n".join([f"HTTP/{version} 200 OK", *lines, "", ""]).encode() + data
+
+
+# Framing
+
+
+def test_chunked_with_a_terminating_chunk_passes(stream, record):
+    assert framing(record([stream.chunked()])) == ("PASS", "chunked, 12 chunks, terminating chunk seen")
+
+
+def test_content_length_that_is_met_passes_and_is_named(stream, record):
+    seen = record([stream.header("Content-Length: 768") + stream.body()])
+    assert framing(seen) == ("PASS", "Content-Length 768, not chunked; exactly that many bytes arrived")
+
+
+@pytest.mark.parametrize("end", ["closed", "reset"])
+def test_chunked_without_a_terminating_chunk_is_truncated(stream, record, end):
+    result, sentence = framing(record([stream.chunked().removesuffix(b"0\r\n\r\n")], end))
+    assert result == "FAIL"
+    assert sentence.startswith("truncated: chunked, 12 chunks, but no terminating chunk")
+
+
+def test_fewer_bytes_than_content_length_is_truncated(stream, record):
+    seen = record([stream.header("Content-Length: 769") + stream.body()])
+    assert framing(seen) == ("FAIL", "truncated: Content-Length 769, not chunked, but only 768 bytes arrived")
+
+
+def test_more_bytes_than_content_length_fails(stream, record):
+    result, sentence = framing(record([stream.header("Content-Length: 700"), stream.body()]))
+    assert result == "FAIL"
+    assert "more bytes came after the end" in sentence
+
+
+def test_both_transfer_encoding_and_content_length_fails(stream, record):
+    data = stream.chunked().replace(b"X-Stream", b"Content-Length: 768\r\nX-Stream")
+    result, sentence = framing(record([data]))
+    assert result == "FAIL"
+    assert "both Transfer-Encoding and Content-Length" in sentence
+
+
+def test_chunked_in_an_http_1_0_response_fails(stream, record):
+    result, sentence = framing(record([stream.chunked().replace(b"HTTP/1.1", b"HTTP/1.0")]))
+    assert result == "FAIL"
+    assert "HTTP/1.0" in sentence
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_until_close_is_inconclusive(stream, record, version):
+    result, sentence = framing(record([stream.header(version=version) + stream.body()]))
+    assert result == "INCONCLUSIVE"
+    assert "nothing marks it" in sentence
+
+
+def test_until_close_that_is_reset_is_truncated(stream, record):
+    assert framing(record([stream.header() + stream.body()], "reset")) == (
+        "FAIL",
+        "truncated: the connection broke",
+    )
+
+
+def test_a_stream_that_is_still_running_is_inconclusive(stream, record):
+    data = stream.chunked()[:700]
+    result, sentence = framing(record([data], "timeout"))
+    assert (result, "still running when the time limit of 60 s" in sentence) == ("INCONCLUSIVE", True)
+    result, sentence = framing(record([data], max_bytes=100))
+    assert (result, "still running when the size limit of 100 bytes" in sentence) == ("INCONCLUSIVE", True)
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"zz\r\n", b"fffffffffffffffffffff\r\n", b"-1\r\n", b"3\r\nabcd\r\n", b";" * 99_999]
+)
+def test_what_is_no_chunk_fails(stream, record, garbage):
+    result, sentence = framing(record([stream.header(CHUNKED), garbage]))
+    assert result == "FAIL"
+    assert "something that is not HTTP" in sentence
+
+
+@pytest.mark.parametrize("end", ["closed", "timeout"])
+def test_a_chunk_of_2_to_the_64_is_no_trap(stream, record, end):
+    result, _ = framing(record([stream.header(CHUNKED), b"10000000000000000\r\n", b"x" * 9], end))
+    assert result == ("FAIL" if end == "closed" else "INCONCLUSIVE")
+
+
+def test_a_second_response_inside_the_body_fails_both(stream, record):
+    second = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+    seen = record([plain(stream, stream.body()[:384] + second)])
+    assert framing(seen)[0] == "FAIL"
+    assert "a second response begins inside the body, at byte 384" in framing(seen)[1]
+    assert completeness(seen)[0] == "FAIL"
+    assert "broke off there" in completeness(seen)[1]
+
+
+def test_a_status_line_that_was_promised_is_content(stream, record):
+    body = b"An answer begins with\nHTTP/1.1 200 OK\n"
+    data = plain(stream, body, f"Content-Length: {len(body)}")
+    assert framing(record([data]))[0] == "FAIL"
+    expected = dataclasses.replace(record([data]), expected_sha256=hashlib.sha256(body).hexdigest())
+    assert framing(expected)[0] == "PASS"
+    assert completeness(expected)[0] == "PASS"
+
+
+# Completeness
+
+
+def test_everything_that_was_promised_passes(stream, record):
+    expected = ("PASS", "12 of 12 rows (768 of 768 bytes) arrived, and the digest is right")
+    assert completeness(record([stream.chunked()])) == expected
+    assert completeness(record([stream.header() + stream.body()])) == expected
+
+
+def test_a_cut_behind_a_valid_terminating_chunk_is_truncated(stream, record):
+    """What a hop makes of a stream that breaks off where only the app's close ends it."""
+    seen = record([stream.header(CHUNKED) + stream.chunk(stream.body()[:384]) + stream.chunk(b"")])
+    assert framing(seen)[0] == "PASS"
+    result, sentence = completeness(seen)
+    assert result == "FAIL"
+    assert sentence.startswith("truncated: 6 of 12 rows (384 of 768 bytes) arrived, and yet")
+    assert "a valid terminating chunk, so framing alone would have called it complete" in sentence
+    # HTTP/1.1 to the app does not rule it out, so that must not be blamed alone.
+    assert sentence.endswith(
+        "where only the app's close ends the body, as over HTTP/1.0, and so does an app that hides its error"
+    )
+
+
+def test_a_cut_before_the_close_is_truncated(stream, record):
+    result, sentence = completeness(record([stream.header() + stream.body()[:400]]))
+    assert result == "FAIL"
+    assert "6 of 12 rows (400 of 768 bytes) arrived, and nothing marks the end" in sentence
+
+
+@pytest.mark.parametrize("end", ["closed", "reset"])
+def test_without_its_end_even_a_whole_body_is_truncated(stream, record, end):
+    result, sentence = completeness(record([stream.chunked().removesuffix(b"0\r\n\r\n")], end))
+    assert result == "FAIL"
+    assert sentence.startswith("truncated: 12 of 12 rows (768 of 768 bytes) arrived, then:")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ([*range(1, 13), 12], "a row is duplicated: row 12 stands where row 13 was due"),
+        ([1, 2, 2, *range(4, 13)], "a row is duplicated: row 2 stands where row 3"),
+        ([1, 3, 2, *range(4, 13)], "rows are missing or out of order: row 3 stands where row 2"),
+        ([1, 2, *range(4, 13)], "rows are missing or out of order: row 4 stands where row 3 was due; 11 of 12 rows"),
+        ([*range(5, 13), *range(1, 5)], "rows are missing or out of order: row 5 stands where row 1"),
+        ([1, 2, 3, 4, 2, *range(6, 13)], "rows are out of order: row 2 stands where row 5"),
+    ],
+)
+def test_rows_out_of_sequence_are_named(stream, record, numbers, words):
+    result, sentence = completeness(record([stream.header() + b"".join(map(stream.row, numbers))]))
+    assert (result, sentence[: len(words)]) == ("FAIL", words)
+
+
+def test_more_than_promised_fails(stream, record):
+    result, sentence = completeness(record([stream.header() + stream.body() + b"and more\n"]))
+    assert result == "FAIL"
+    assert "more than there should be: 13 of 12 rows" in sentence
+
+
+def test_other_bytes_than_promised_fail(stream, record):
+    result, sentence = completeness(record([stream.chunked().replace(b"..\n", b".,\n", 1)]))
+    assert (result, sentence[:19]) == ("FAIL", "the digest is wrong")
+
+
+def test_what_is_still_running_fails_only_if_something_is_wrong_already(stream, record):
+    data = stream.header(CHUNKED) + stream.chunk(stream.body()[:384])
+    assert completeness(record([data], "timeout")) == (
+        "INCONCLUSIVE",
+        "still running when the time limit of 60 s was reached, 6 of 12 rows (384 of 768 bytes) so far",
+    )
+    assert completeness(record([data + stream.chunk(stream.row(9))], "timeout"))[0] == "FAIL"
+    assert completeness(record([data + stream.chunk(b"x" * 999)], "timeout"))[0] == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("promise", "result"),
+    [
+        ("rows=2", "PASS"),
+        ("rows=3", "FAIL"),
+        ("rows=1", "FAIL"),
+        ("bytes=4", "PASS"),
+        ("bytes=5", "FAIL"),
+        ("bytes=3", "FAIL"),
+        ("sha256=" + hashlib.sha256(b"a\nb\n").hexdigest(), "PASS"),
+        (f"sha256={'0' * 64}", "FAIL"),
+        ("rows=two", "INCONCLUSIVE"),
+    ],
+)
+def test_each_part_of_a_promise_is_checked_alone(stream, record, promise, result):
+    data = plain(stream, b"a\nb\n", "Content-Length: 4", f"X-Stream-Promise: {promise}")
+    assert completeness(record([data]))[0] == result
+
+
+def test_a_promise_that_cannot_be_read_is_quoted(stream, record):
+    sentence = completeness(record([plain(stream, b"", "Content-Length: 0", "X-Stream-Promise: rows=two")]))[1]
+    assert sentence == "the promise of the response cannot be read: rows='two' is not a number"
+
+
+@pytest.mark.parametrize(
+    ("expected", "result"),
+    [
+        ({"expected_bytes": 768}, "PASS"),
+        ({"expected_bytes": 767}, "FAIL"),
+        ({"expected_bytes": 769}, "FAIL"),
+        ({"expected_sha256": "0" * 64}, "FAIL"),
+    ],
+)
+def test_what_the_user_expects_counts_beside_the_promise(stream, record, expected, result):
+    for data in (stream.chunked(), stream.chunked().replace(b"X-Stream-Promise", b"X-Nothing")):
+        assert completeness(dataclasses.replace(record([data]), **expected))[0] == result
+
+
+def test_without_a_promise_a_marked_end_passes_and_says_what_it_cannot_rule_out(stream, record):
+    data = plain(stream, stream.chunk(b"a\n") + stream.chunk(b""), CHUNKED)
+    result, sentence = completeness(record([data]))
+    assert result == "PASS"
+    assert "HTTP/1.0" in sentence
+    assert "--expect-bytes" in sentence
+
+
+def test_without_a_promise_content_length_is_a_count(stream, record):
+    assert completeness(record([plain(stream, b"abc", "Content-Length: 3")]))[0] == "PASS"
+    assert completeness(record([plain(stream, b"ab", "Content-Length: 3")]))[0] == "FAIL"
+
+
+def test_without_a_promise_an_end_that_nothing_marks_is_inconclusive(stream, record):
+    assert completeness(record([plain(stream, b"abc")]))[0] == "INCONCLUSIVE"
+
+
+def test_an_encoded_body_is_not_compared_with_the_promise(stream, record):
+    header = stream.header("Content-Encoding: br", "Content-Length: 5")
+    result, sentence = completeness(record([header + b"12345"]))
+    assert (result, "(br)" in sentence) == ("INCONCLUSIVE", True)
+    assert completeness(record([header + b"1234"]))[0] == "FAIL"
+    assert completeness(record([plain(stream, b"12", "Content-Encoding: br", "Content-Length: 2")]))[0] == "PASS"
+
+
+# What is no 200
+
+
+@pytest.mark.parametrize(
+    "status", ["404 Not Found", "500 Internal Server Error", "206 Partial Content", "204 No Content"]
+)
+def test_another_status_is_inconclusive_throughout(stream, record, status):
+    verdicts = judge(record([stream.header("Content-Length: 0", status=status)]))
+    assert {verdict.result for verdict in verdicts} == {"INCONCLUSIVE"}
+    assert all(status in verdict.sentence for verdict in verdicts)
+
+
+def test_a_redirect_is_reported_with_its_location(stream, record):
+    verdicts = judge(record([stream.header("Location: https://there/", "Content-Length: 0", status="302 Found")]))
+    assert all("302 Found to https://there/, which is not followed" in verdict.sentence for verdict in verdicts)
+
+
+@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\nA: b"])
+@pytest.mark.parametrize("end", ["closed", "reset", "timeout"])
+def test_no_response_is_inconclusive(record, data, end):
+    verdicts = judge(record([data] if data else [], end))
+    assert {verdict.result for verdict in verdicts} == {"INCONCLUSIVE"}
+    assert all("there is no response to judge" in verdict.sentence for verdict in verdicts)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 20_000,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_fails_as_framing(record, data):
+    assert [verdict.result for verdict in judge(record([data]))] == ["FAIL", "INCONCLUSIVE", "INCONCLUSIVE"]
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        (["PASS", "PASS"], "PASS"),
+        (["PASS", "INCONCLUSIVE"], "INCONCLUSIVE"),
+        (["FAIL", "INCONCLUSIVE", "PASS"], "FAIL"),
+        ([], "INCONCLUSIVE"),
+    ],
+)
+def test_verdicts_are_summed_up(results, expected):
+    assert overall([Verdict("framing", result, "") for result in results]) == expected
