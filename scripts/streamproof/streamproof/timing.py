@@ -189,6 +189,8 @@ def _bursts(reads: Sequence[Read], gap: float) -> list[list[Read]]:
 def _shape(bursts: Sequence[Sequence[Read]], rows: int) -> str:
     """Say in what shape rows came that were late, given how many there were."""
     sizes = [sum(read.size for read in burst) for burst in bursts]
+    if not sizes:  # of a saved run
+        return "their shape is unknown, as no read was recorded"
     if len(sizes) == 1:
         return "all rows arrived together at the end"
     if len(sizes) * 2 > rows:

@@ -167,7 +167,7 @@ def test_whatever_any_view_accepts_is_bounded(path: str, query: dict[str, str]) 
             assert asked["heartbeat_ms"] >= 100
             assert asked["format"] == "sse"
     if path == "/binary":
-        assert asked["size"] <= 1 << 30
+        assert asked["size"] <= 4 << 30
         assert 64 <= asked["chunk_bytes"] <= 1 << 20
 
 

@@ -78,6 +78,12 @@ def test_bursts_of_different_sizes_are_named_so():
     assert timing(observe(produced, arrived))[1].endswith("they came in 4 bursts of 64 to 320 bytes")
 
 
+def test_late_rows_of_a_saved_run_that_has_no_reads_have_no_shape():
+    result, sentence = timing(observe(PACED, [1.2] * 12, reads=[]))
+    assert result == "FAIL"
+    assert sentence.endswith("their shape is unknown, as no read was recorded")
+
+
 def test_a_row_held_until_the_next_one_comes_fails():
     arrived = [*(made + 0.1001 for made in PACED[:-1]), PACED[-1] + 0.0001]
     result, sentence = timing(observe(PACED, arrived))
