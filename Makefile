@@ -4,7 +4,7 @@
 # and docs: local for without a cluster).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-full test-recovery test-unit faults edges bench bench-clients bench-curves lint
+.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-chart test-full test-recovery test-unit faults edges bench bench-clients bench-curves lint
 
 # Where no image registry can be reached, this builds what would have been pulled. Without it only upstream's images are used.
 export FROM_REGISTRIES := k8s/from-registries/build.py
@@ -62,11 +62,8 @@ test: export CLUSTER := streaming-test
 test: export PORT_OFFSET := 10000
 test: export WORKERS := 2
 test: export KUBECONFIG := $(CURDIR)/build/test.kubeconfig
-test: .venv/complete lint ## all tests: unit, local edge, real servers, and on a cluster of their own (kind-down CLUSTER=streaming-test)
-	@$(CLUSTER_COMMAND) browser
-	@$(CLUSTER_COMMAND) --edge ingress-nginx up
-	@$(CLUSTER_COMMAND) --edge envoy-gateway up
-	@$(PYTHON) -m pytest tests --ignore tests/recovery
+test: .venv/complete lint ## all tests, the fast ones first: unit, chart, local edge and real servers, and on a cluster of their own (kind-down CLUSTER=streaming-test)
+	@$(PYTHON) -m layers
 
 faults: export CLUSTER := streaming-test
 faults: export PORT_OFFSET := 10000
@@ -101,11 +98,14 @@ test-full: .venv/complete lint ## Traefik on the tests' cluster; streamproof's v
 test-recovery: .venv/complete lint ## kind-up after a killed engine, a killed kind and a full disk, in namespaces of their own (root on Linux)
 	@$(PYTHON) -m pytest tests/recovery
 
-test-unit: .venv/complete lint ## the tests that take seconds and need no cluster
-	@$(PYTHON) -m pytest tests/unit
+test-unit: .venv/complete lint ## the tests that need neither server nor cluster
+	@$(PYTHON) -m layers unit
+
+test-chart: .venv/complete ## the tests of the chart that need no cluster: by helm, which is built if there is none
+	@$(PYTHON) -m layers chart
 
 lint: .venv/complete ## ruff and mypy
-	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/bench scripts/cluster scripts/doc_blocks scripts/edges scripts/faults scripts/local_edge scripts/streamproof/streamproof $(FROM_REGISTRIES)
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/bench scripts/cluster scripts/doc_blocks scripts/edges scripts/faults scripts/layers.py scripts/local_edge scripts/streamproof/streamproof $(FROM_REGISTRIES)
 
 .venv/complete: requirements/dev.txt scripts/make-venv
 	@scripts/make-venv
