@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -13,7 +13,8 @@ from cluster import release
 from cluster.run import Trouble
 from faults.target import HOST
 from streamproof.ask import Asking, ask
-from streamproof.run import Run
+from streamproof.request import Request
+from streamproof.run import DEFAULT_QUESTIONS, Question, Run
 
 from edges import bad
 from edges.stage import READ_TIMEOUT, TLS_HOST, Stage
@@ -77,10 +78,10 @@ def measure(stage: Stage, say: Callable[[str], None]) -> list[Measured]:
     return found
 
 
-def stream(stage: Stage, query: str, **more: object) -> Asking:
+def stream(stage: Stage, query: str, questions: Sequence[Question] = DEFAULT_QUESTIONS, *, host: str = HOST) -> Asking:
     """Return how to ask an edge for the measuring stream."""
     url = f"http://127.0.0.1:{stage.cluster.http_port}/measure?{query}"
-    return Asking(url, **({"headers": [("Host", HOST)], "timeout": LONG + 30} | more))  # type: ignore[arg-type]
+    return Asking(Request(url, headers=[("Host", host)], timeout=LONG + 30), questions)
 
 
 def ask_badly(stage: Stage) -> Run:
@@ -88,7 +89,7 @@ def ask_badly(stage: Stage) -> Run:
     bad.spoil(stage)
     host = bad.HOSTS[stage.edge.name]
     release.await_edge(stage.cluster, host)
-    return ask(stream(stage, "rows=20&delay_ms=1000", headers=[("Host", host)]))
+    return ask(stream(stage, "rows=20&delay_ms=1000", host=host))
 
 
 def questions(stage: Stage) -> dict[str, Asking]:
@@ -99,11 +100,11 @@ def questions(stage: Stage) -> dict[str, Asking]:
     tls = f"https://{TLS_HOST}:{stage.cluster.tls_port}/measure?{paced}"
     return {
         "stream": stream(stage, paced),
-        "backpressure": stream(stage, "rows=1024&size=65536&delay_ms=0", questions=["backpressure"]),
-        "idle": stream(stage, f"rows=2&delay_ms={pause}", questions=["idle"]),
-        "protocols": Asking(tls, cacert=stage.authority(), questions=["protocols"]),
-        "truncation": stream(stage, f"{paced}&fail_after=4", questions=["framing", "completeness"]),
-        "concurrency": stream(stage, paced, questions=["concurrency"]),
+        "backpressure": stream(stage, "rows=1024&size=65536&delay_ms=0", ["backpressure"]),
+        "idle": stream(stage, f"rows=2&delay_ms={pause}", ["idle"]),
+        "protocols": Asking(Request(tls, cacert=stage.authority()), ["protocols"]),
+        "truncation": stream(stage, f"{paced}&fail_after=4", ["framing", "completeness"]),
+        "concurrency": stream(stage, paced, ["concurrency"]),
     }
 
 

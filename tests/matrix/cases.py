@@ -30,7 +30,7 @@ class Case:
         server: which one is asked.
         target: path and query.
         expected: result and a part of the sentence, by question; these are the questions that are asked.
-        options: further ones of `Asking`.
+        options: of `Request`, `Expected` and `Asking`, by the names of their fields.
     """
 
     name: str
@@ -217,14 +217,14 @@ CASES = [
         "nginx off 1.1",
         f"/?framing=chunked&{FAST}",
         {"backpressure": ("FAIL", "expected was absorb")},
-        {"expect": "absorb"},
+        {"backpressure": "absorb"},
     ),
     Case(
         "nginx on, backpressure expected",
         "nginx on 1.1",
         f"/?framing=chunked&{FAST}",
         {"backpressure": ("FAIL", "expected was backpressure")},
-        {"expect": "backpressure"},
+        {"backpressure": "backpressure"},
     ),
     Case(
         "nginx off, too little to tell backpressure",
@@ -452,28 +452,28 @@ CASES = [
         "http.server 1.1",
         "/file.txt",
         {"framing": _LENGTH, "completeness": _WHOLE, "timing": _NO_TIMES},
-        {"expect_bytes": len(FILE), "expect_sha256": "right"},
+        {"bytes": len(FILE), "sha256": "right"},
     ),
     Case(
         "Python's file server, another file expected",
         "http.server 1.1",
         "/file.txt",
         {"completeness": ("FAIL", "the digest is wrong")},
-        {"expect_sha256": "0" * 64},
+        {"sha256": "0" * 64},
     ),
     Case(
         "Caddy's file server",
         "caddy files",
         "/file.txt",
         {"framing": _LENGTH, "completeness": _WHOLE, "timing": _NO_TIMES},
-        {"expect_sha256": "right"},
+        {"sha256": "right"},
     ),
     Case(
         "Caddy's file server, a longer file expected",
         "caddy files",
         "/file.txt",
         {"completeness": ("FAIL", "truncated: 360000 of 360001 bytes")},
-        {"expect_bytes": len(FILE) + 1},
+        {"bytes": len(FILE) + 1},
     ),
     Case(
         "Caddy's file server, no such file",

@@ -9,10 +9,13 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from streamproof.ask import Asking, ask
+from streamproof.expected import Expected
+from streamproof.request import Request
 from streamproof.verdict import Verdict
 
 from tests.matrix import servers
@@ -65,17 +68,18 @@ def _ask_all(cases: list[Case], at_once: int, started: servers.Servers) -> Itera
 
 def _asking(case: Case, started: servers.Servers) -> Asking:
     port = started.ports[case.server]
-    asking = Asking("", questions=list(case.expected), **case.options)
-    if asking.expect_sha256 == "right":
-        asking = replace(asking, expect_sha256=hashlib.sha256(FILE).hexdigest())
+
+    def options(kind: type[Any]) -> dict[str, Any]:
+        return {one.name: case.options[one.name] for one in fields(kind) if one.name in case.options}
+
+    request = Request(f"http://127.0.0.1:{port}{case.target}", **options(Request))
     if started.secure(case.server):
-        return replace(
-            asking,
-            url=f"https://edge.invalid:{port}{case.target}",
-            address=("127.0.0.1", port),
-            cacert=started.cacert.read_text(),
-        )
-    return replace(asking, url=f"http://127.0.0.1:{port}{case.target}")
+        url = f"https://edge.invalid:{port}{case.target}"
+        request = replace(request, url=url, address=("127.0.0.1", port), cacert=started.cacert.read_text())
+    expected = Expected(**options(Expected))
+    if expected.sha256 == "right":
+        expected = replace(expected, sha256=hashlib.sha256(FILE).hexdigest())
+    return Asking(request, list(case.expected), expected, **options(Asking))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

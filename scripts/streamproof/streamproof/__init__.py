@@ -5,8 +5,9 @@ verdicts and knows nothing of sockets.
 
     from streamproof.judge import judge, overall
     from streamproof.observe import observe
+    from streamproof.request import Request
 
-    verdicts = judge(observe("http://127.0.0.1:8000/stream", timeout=10))
+    verdicts = judge(observe(Request("http://127.0.0.1:8000/stream", timeout=10)))
     assert overall(verdicts) == "PASS", verdicts
 """
 

@@ -1,18 +1,18 @@
 """From questions to observations: which requests it takes to answer what was asked, and how they are made."""
 
-import dataclasses
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, get_args
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
-from streamproof.backpressure import Outcome
+from streamproof.expected import Expected
 from streamproof.observation import Observation, Protocol, Role
-from streamproof.observe import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, NothingObserved, NotOffered, observe, observe_reuse
+from streamproof.observe import NothingObserved, NotOffered, observe, observe_reuse
 from streamproof.record import Recorder
+from streamproof.request import Request
 from streamproof.run import DEFAULT_QUESTIONS, ROLES, Question, Run
 
 T = TypeVar("T")
@@ -28,34 +28,24 @@ _SHORT_MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Asking:
-    """What to ask of a URL, and how; for all but `questions` and what follows see `observe`.
+    """What to ask, and how.
 
     Attributes:
+        request: what to ask for.
         questions: which to answer.
+        expected: of the stream.
         stall: for backpressure, seconds for which the client does not read.
         streams: for concurrency, how many at once.
         short: for concurrency, the path at the same origin that is asked for meanwhile; any answer below 500 counts.
-        expect: for backpressure, what the user wants, if anything.
-        read_timeout: for idle, seconds without a byte that the stream must survive.
-        expect_bytes, expect_sha256: what the body must be.
         on_read: as for `observe`; of several streams at once, it is called for each.
     """
 
-    url: str
-    headers: Sequence[tuple[str, str]] = ()
-    timeout: float = DEFAULT_TIMEOUT
-    max_bytes: int = DEFAULT_MAX_BYTES
-    protocol: Protocol = "HTTP/1.1"
-    cacert: str | None = None
-    address: tuple[str, int | None] | None = None
+    request: Request
     questions: Sequence[Question] = DEFAULT_QUESTIONS
+    expected: Expected = field(default_factory=Expected)
     stall: float = DEFAULT_STALL
     streams: int = DEFAULT_STREAMS
     short: str = DEFAULT_SHORT
-    expect: Outcome | None = None
-    read_timeout: float | None = None
-    expect_bytes: int | None = None
-    expect_sha256: str | None = None
     on_read: Callable[[Recorder], None] | None = None
 
 
@@ -67,12 +57,12 @@ def ask(asking: Asking) -> Run:
         NothingObserved: not one connection came about.
     """
     roles = {role for question in asking.questions for role in ROLES[question]}
-    if asking.stall >= asking.timeout and "stalled" in roles:
-        raise ValueError(f"a stall of {asking.stall:g} s does not fit into the time limit of {asking.timeout:g} s")
-    if (asking.read_timeout or 0) >= asking.timeout and "idle" in asking.questions:
-        raise ValueError(
-            f"a pause of {asking.read_timeout:g} s does not fit into the time limit of {asking.timeout:g} s"
-        )
+    timeout = asking.request.timeout
+    if asking.stall >= timeout and "stalled" in roles:
+        raise ValueError(f"a stall of {asking.stall:g} s does not fit into the time limit of {timeout:g} s")
+    pause = asking.expected.read_timeout or 0.0
+    if pause >= timeout and "idle" in asking.questions:
+        raise ValueError(f"a pause of {pause:g} s does not fit into the time limit of {timeout:g} s")
     if not asking.short.startswith("/") or asking.short.startswith("//"):
         raise ValueError(f"{asking.short!r} is not a path, which begins with one slash")
     steps: dict[Role, Callable[[], Sequence[Observation]]] = {
@@ -87,32 +77,28 @@ def ask(asking: Asking) -> Run:
             observations += step()
             if all(one.ended in ("no_connection", "not_offered") for one in observations):
                 raise NothingObserved(observations[0].error)
-    return Run(list(asking.questions), asking.expect, asking.read_timeout, observations)
+    return Run(list(asking.questions), observations)
 
 
 def _ask_protocols(asking: Asking) -> list[Observation]:
     first, second = _observe_reuse(asking)
     observations = [first, second]
-    protocols = [one for one in get_args(Protocol) if one != "HTTP/2" or urlsplit(asking.url).scheme == "https"]
+    protocols = [one for one in get_args(Protocol) if one != "HTTP/2" or asking.request.target.tls]
     for protocol in protocols:
-        asked = dataclasses.replace(asking, protocol=protocol)
+        request = replace(asking.request, protocol=protocol)
         if protocol != "HTTP/1.1":
-            observations.append(_observe(asked, protocol))
-        others = [(name, value) for name, value in asking.headers if name.lower() != "accept-encoding"]
-        compressed = dataclasses.replace(asked, headers=[*others, ("Accept-Encoding", "gzip")])
+            observations.append(_observe(replace(asking, request=request), protocol))
+        others = [(name, value) for name, value in request.headers if name.lower() != "accept-encoding"]
+        request = replace(request, headers=[*others, ("Accept-Encoding", "gzip")])
+        compressed = replace(asking, request=request)
         observations.append(_observe(compressed, f"{protocol} with gzip"))  # type: ignore[arg-type]
     return observations
 
 
 def _ask_concurrently(asking: Asking) -> list[Observation]:
-    short = dataclasses.replace(
-        asking,
-        url=urljoin(asking.url, asking.short),
-        max_bytes=_SHORT_MAX_BYTES,
-        expect_bytes=None,
-        expect_sha256=None,
-        on_read=None,
-    )
+    url = urljoin(asking.request.url, asking.short)
+    request = replace(asking.request, url=url, max_bytes=_SHORT_MAX_BYTES)
+    short = replace(asking, request=request, expected=Expected(), on_read=None)
     alone = _observe(short, "short alone")
     shorts: list[Observation] = []
     over = threading.Event()
@@ -149,20 +135,7 @@ def _in_thread(work: Callable[[], T]) -> "Future[T]":
 
 
 def _observe(asking: Asking, role: Role, stall: float = 0.0) -> Observation:
-    def make() -> Observation:
-        return observe(
-            asking.url,
-            headers=asking.headers,
-            timeout=asking.timeout,
-            max_bytes=asking.max_bytes,
-            protocol=asking.protocol,
-            cacert=asking.cacert,
-            address=asking.address,
-            stall=stall,
-            on_read=asking.on_read,
-        )
-
-    return _in_role(asking, role, make)
+    return _in_role(asking, role, lambda: observe(asking.request, stall=stall, on_read=asking.on_read))
 
 
 def _observe_reuse(asking: Asking) -> tuple[Observation, Observation]:
@@ -170,15 +143,7 @@ def _observe_reuse(asking: Asking) -> tuple[Observation, Observation]:
 
     def make() -> Observation:
         nonlocal second
-        first, second = observe_reuse(
-            asking.url,
-            headers=asking.headers,
-            timeout=asking.timeout,
-            max_bytes=asking.max_bytes,
-            cacert=asking.cacert,
-            address=asking.address,
-            on_read=asking.on_read,
-        )
+        first, second = observe_reuse(asking.request, on_read=asking.on_read)
         return first
 
     def take_second() -> Observation:
@@ -191,16 +156,17 @@ def _observe_reuse(asking: Asking) -> tuple[Observation, Observation]:
 
 def _in_role(asking: Asking, role: Role, make: Callable[[], Observation]) -> Observation:
     """Make an observation, or one that says why there is none."""
+    request = asking.request
     started = time.time()
     try:
         observation = make()
     except NothingObserved as error:
         now = time.time()
         observation = Observation(
-            url=asking.url,
-            protocol=asking.protocol,
-            timeout=asking.timeout,
-            max_bytes=asking.max_bytes,
+            url=request.url,
+            protocol=request.protocol,
+            timeout=request.timeout,
+            max_bytes=request.max_bytes,
             started_at=started,
             request_sent_at=now,
             header_at=None,
@@ -214,6 +180,4 @@ def _in_role(asking: Asking, role: Role, make: Callable[[], Observation]) -> Obs
             ended_at=now,
             error=str(error),
         )
-    return dataclasses.replace(
-        observation, role=role, expected_bytes=asking.expect_bytes, expected_sha256=asking.expect_sha256
-    )
+    return replace(observation, role=role, expected=asking.expected)

@@ -7,14 +7,12 @@ shows that none does.
 """
 
 from itertools import accumulate, pairwise
-from typing import Literal
 
+from streamproof.expected import Outcome
 from streamproof.judge import why_none
 from streamproof.observation import Observation
 from streamproof.timing import CLOCK_NOISE, clock_bounds, clock_offset
 from streamproof.verdict import Number, Result, Verdict, secs, to_ms
-
-Outcome = Literal["backpressure", "absorb"]
 
 # More than socket buffers hold between an app and a client with two hops in between. By default Linux lets the sender
 # of a connection have 4 MiB and its receiver 6 (net.ipv4.tcp_wmem and tcp_rmem); the client's own are kept small.
@@ -26,13 +24,15 @@ _STILL_PART = 0.25
 _STILL_TIME = 0.25
 
 
-def judge_backpressure(observation: Observation, expect: Outcome | None = None) -> Verdict:
+def judge_backpressure(observation: Observation) -> Verdict:
     """Did the app stop while the client stalled, or did a hop absorb the stream, and how many bytes?
+
+    Where the user expects neither, neither is wrong.
 
     Args:
         observation: of a client that stalled.
-        expect: what the user wants; None to be told which it is, where neither is wrong.
     """
+    expect = observation.expected.backpressure
     numbers: dict[str, Number] = {}
 
     def verdict(result: Result, sentence: str) -> Verdict:

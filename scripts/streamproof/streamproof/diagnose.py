@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from streamproof.hops import Hop, Means, Name
-from streamproof.observe import parse_target
 from streamproof.probe import Answer, Task, as_argument, measure, parse_answer
 from streamproof.record import Recorder
+from streamproof.request import parse_target
 
 if TYPE_CHECKING:  # what it takes may not be installed
     from streamproof.kubernetes import Cluster, Path

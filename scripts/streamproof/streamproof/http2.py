@@ -6,9 +6,9 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
-import h11
 
 from streamproof.record import Recorder
+from streamproof.request import Request
 
 # RFC 9113 section 6.5.2: what a peer may send before it has heard of anything else, and here ever.
 _MAX_FRAME = 16384
@@ -28,20 +28,14 @@ class Http2Recorder(Recorder):
     and takes nothing more after a GOAWAY, which servers also send to say that this request will be the last.
     """
 
-    def __init__(self, url: str, request: h11.Request, *, scheme: str, timeout: float, max_bytes: int) -> None:
-        """Begin with the request.
-
-        Args:
-            url: for the record.
-            request: a GET without a body, with a Host header.
-            scheme: of the URL.
-            timeout: limit in seconds, for the record; whoever reads the socket keeps it.
-            max_bytes: limit for the body, encoded or not.
+    def __init__(self, request: Request) -> None:
+        """Begin with the request, of an https URL.
 
         Raises:
-            h2.exceptions.ProtocolError: the request cannot be written as HTTP/2.
+            h2.exceptions.ProtocolError: it cannot be written as HTTP/2.
+            UnicodeError: a header cannot be encoded.
         """
-        super().__init__(url, "HTTP/2", timeout=timeout, max_bytes=max_bytes)
+        super().__init__(request, "HTTP/2")
         self._pending = bytearray()
         self._goaway: str | None = None
         # h2 would leave out what does not belong into HTTP/2, such as Connection, without a word.
@@ -58,12 +52,12 @@ class Http2Recorder(Recorder):
         )
         self._connection.initiate_connection()
         self._connection.increment_flow_control_window(_WINDOW - self._connection.inbound_flow_control_window)
-        fields = [(name, value) for name, value in request.headers if name != _HOST]
-        host = dict(request.headers)[_HOST]
-        pseudo = [(b":method", request.method), (b":scheme", scheme.encode("ascii"))]
-        pseudo += [(b":authority", host), (b":path", request.target)]
+        sent = [(name.lower(), value) for name, value in request.fields()]
+        pseudo = [(b":method", b"GET"), (b":scheme", b"https")]
+        pseudo += [(b":authority", dict(sent)[_HOST]), (b":path", request.target.path.encode("ascii"))]
+        fields = [(name, value) for name, value in sent if name != _HOST]
         self._connection.send_headers(_STREAM, pseudo + fields, end_stream=True)
-        self.request = self._connection.data_to_send()
+        self.output = self._connection.data_to_send()
 
     def to_send(self) -> bytes:
         """Return acknowledgements, and window updates for what was read."""

@@ -2,7 +2,8 @@
 
 from itertools import pairwise
 
-from streamproof.judge import judge_completeness, why_none
+from streamproof.completeness import judge_completeness
+from streamproof.judge import why_none
 from streamproof.observation import Observation
 from streamproof.verdict import Number, Result, Verdict, count, ms, secs, to_ms
 
@@ -13,14 +14,15 @@ _TIMER_NOISE = 0.1
 _GATEWAY_TIMEOUT = 504
 
 
-def judge_idle(observation: Observation, read_timeout: float | None = None) -> Verdict:
+def judge_idle(observation: Observation) -> Verdict:
     """How long was the longest gap without a byte, and was the stream cut after one?
+
+    Where the user expects it to survive nothing, the answer is what it survived.
 
     Args:
         observation: of a stream that pauses, with or without a heartbeat in the pauses.
-        read_timeout: seconds without a byte that the stream must survive, as the longest pause of the app it is for;
-            None to be told what it survived.
     """
+    read_timeout = observation.expected.read_timeout
     gaps = _gaps(observation)
     last = observation.ended_at - (observation.reads[-1].at if observation.reads else observation.request_sent_at)
     over = observation.ended not in ("timeout", "too_large")

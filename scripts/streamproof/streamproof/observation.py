@@ -6,6 +6,8 @@ All times are Unix times in seconds on the client's clock, except a row's produc
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from streamproof.expected import Expected
+
 End = Literal[
     "terminated", "closed", "truncated", "timeout", "too_large", "protocol_error", "not_offered", "no_connection"
 ]
@@ -109,8 +111,7 @@ class Observation:
             keep the connection. "no_connection": none came about, or it broke before the request was out.
         ended_at: when that was known.
         error: what was wrong, in words, for "truncated", "protocol_error", "not_offered" and "no_connection".
-        expected_bytes, expected_sha256: what the user expects the body to be; saved along, so that an observation
-            that is judged again gets the same verdict.
+        expected: what the user expects; saved along, so that an observation that is judged again gets the same verdict.
     """
 
     url: str
@@ -146,8 +147,7 @@ class Observation:
     heartbeat_count: int = 0
     longest_pause: float = 0.0
     stall: Stall | None = None
-    expected_bytes: int | None = None
-    expected_sha256: str | None = None
+    expected: Expected = field(default_factory=Expected)
 
     def header(self, name: str) -> str | None:
         """Return a header's value, several joined by ", " (RFC 9110 section 5.2), or None if it is not there."""

@@ -1,23 +1,20 @@
 """The only module that touches a socket: asks for a URL, time-stamps every read, hands the bytes to the recorder."""
 
-import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from ipaddress import ip_address
-from urllib.parse import quote, urlsplit
+from collections.abc import Callable
+from dataclasses import replace
 
 import h2.exceptions
 import h11
 
+from streamproof.http1 import Http1Recorder
 from streamproof.http2 import Http2Recorder
 from streamproof.observation import Observation, Protocol
-from streamproof.record import Http1Recorder, Recorder
+from streamproof.record import Recorder
+from streamproof.request import Request
 
-DEFAULT_TIMEOUT = 60.0
-DEFAULT_MAX_BYTES = 64 << 20
 _READ_SIZE = 64 << 10
 # How long to look for bytes that follow the end of the response, in seconds.
 _SURPLUS_WAIT = 0.1
@@ -33,32 +30,14 @@ class NotOffered(NothingObserved):
     """The server does not speak the protocol that was asked for, which is not wrong."""
 
 
-def observe(
-    url: str,
-    *,
-    headers: Sequence[tuple[str, str]] = (),
-    timeout: float = DEFAULT_TIMEOUT,
-    max_bytes: int = DEFAULT_MAX_BYTES,
-    protocol: Protocol = "HTTP/1.1",
-    cacert: str | None = None,
-    address: tuple[str, int | None] | None = None,
-    stall: float = 0.0,
-    on_read: Callable[[Recorder], None] | None = None,
-) -> Observation:
-    """Ask for a URL with GET and record what comes back, and when.
+def observe(request: Request, *, stall: float = 0.0, on_read: Callable[[Recorder], None] | None = None) -> Observation:
+    """Make a request and record what comes back, and when.
 
     Redirects are not followed. Connection reuse is left at HTTP/1.1's default, so that a response that only the close
     of the connection ends is the server's choice.
 
     Args:
-        url: http or https.
-        headers: pairs of name and value to send, in addition to Host, User-Agent, Accept and Accept-Encoding or
-            instead of these.
-        timeout: limit in seconds for everything together, except for the system's name resolution.
-        max_bytes: limit for the body, encoded or not.
-        protocol: what to speak; HTTP/2 takes an https URL.
-        cacert: certificates of the authorities to trust, in PEM, instead of the system's.
-        address: IP address or host name to connect to instead of the URL's host, and port, if not the URL's.
+        request: what to ask for.
         stall: seconds not to read for, as soon as the body has begun; the timeout goes on meanwhile.
         on_read: called after every read, which is time-stamped by then; the next read waits until it returns.
 
@@ -67,29 +46,22 @@ def observe(
         NothingObserved: no connection came about.
         NotOffered: the server does not speak that protocol.
     """
-    asker = _Asker(url, headers, timeout, max_bytes, protocol, cacert, address, on_read)
+    asker = _Asker(request, on_read)
     with asker.connect(stalling=stall > 0) as connection:
         return asker.ask(connection, asker.recorder, stall)
 
 
 def observe_reuse(
-    url: str,
-    *,
-    headers: Sequence[tuple[str, str]] = (),
-    timeout: float = DEFAULT_TIMEOUT,
-    max_bytes: int = DEFAULT_MAX_BYTES,
-    cacert: str | None = None,
-    address: tuple[str, int | None] | None = None,
-    on_read: Callable[[Recorder], None] | None = None,
+    request: Request, *, on_read: Callable[[Recorder], None] | None = None
 ) -> tuple[Observation, Observation | None]:
-    """Ask for a URL over HTTP/1.1, and once more on the same connection.
+    """Make a request over HTTP/1.1, and once more on the same connection.
 
     Args and raises: as `observe`; the timeout is for each request.
 
     Returns:
         Both observations; None in place of the second where the connection was not kept open.
     """
-    asker = _Asker(url, headers, timeout, max_bytes, "HTTP/1.1", cacert, address, on_read)
+    asker = _Asker(replace(request, protocol="HTTP/1.1"), on_read)
     with asker.connect(stalling=False) as connection:
         recorder = asker.http1_recorder()
         first = asker.ask(connection, recorder)
@@ -105,31 +77,16 @@ def observe_reuse(
 class _Asker:
     """Connects to where a URL says, and asks."""
 
-    def __init__(
-        self,
-        url: str,
-        headers: Sequence[tuple[str, str]],
-        timeout: float,
-        max_bytes: int,
-        protocol: Protocol,
-        cacert: str | None,
-        address: tuple[str, int | None] | None,
-        on_read: Callable[[Recorder], None] | None,
-    ) -> None:
-        if not (timeout > 0 and max_bytes > 0):  # so that NaN is refused too
-            raise ValueError("the limits for time and size must be above zero")
-        self._url = url
-        self._target = parse_target(url)
-        self._request = _request(self._target, headers)
-        self._timeout = timeout
-        self._max_bytes = max_bytes
-        self._protocol = protocol
-        self._address = address
+    def __init__(self, request: Request, on_read: Callable[[Recorder], None] | None) -> None:
+        self._request = request
+        self._target = request.target
+        self._timeout = request.timeout
+        self._protocol = request.protocol
         self._on_read = on_read
-        if protocol == "HTTP/2" and not self._target.tls:
+        if self._protocol == "HTTP/2" and not self._target.tls:
             raise ValueError("HTTP/2 takes an https URL: it is by TLS that client and server agree on it")
-        self._context = _tls_context(protocol, cacert) if self._target.tls else None
-        self.recorder = self._http2_recorder() if protocol == "HTTP/2" else self.http1_recorder()
+        self._context = _tls_context(self._protocol, request.cacert) if self._target.tls else None
+        self.recorder = self._http2_recorder() if self._protocol == "HTTP/2" else self.http1_recorder()
         self.begin()
 
     def begin(self) -> None:
@@ -140,15 +97,15 @@ class _Asker:
 
     def http1_recorder(self) -> Http1Recorder:
         """Make a recorder for one request in HTTP/1.1 or HTTP/1.0."""
-        return Http1Recorder(
-            self._url, self._request, timeout=self._timeout, max_bytes=self._max_bytes, protocol=self._protocol
-        )
+        try:
+            return Http1Recorder(self._request)
+        except (h11.LocalProtocolError, UnicodeError) as error:
+            raise ValueError(f"a request with these headers cannot be sent: {error}") from error
 
     def _http2_recorder(self) -> Http2Recorder:
+        self.http1_recorder()  # what is wrong there is wrong here too, and h2 would not say so
         try:
-            return Http2Recorder(
-                self._url, self._request, scheme="https", timeout=self._timeout, max_bytes=self._max_bytes
-            )
+            return Http2Recorder(self._request)
         except h2.exceptions.ProtocolError as error:
             raise ValueError(f"a request with these headers cannot be sent over HTTP/2: {error}") from error
 
@@ -159,7 +116,7 @@ class _Asker:
         recorder.sent(self._now())
         try:
             connection.settimeout(self._remaining())
-            connection.sendall(recorder.request)
+            connection.sendall(recorder.output)
         except OSError as error:
             raise NothingObserved(
                 f"the connection to {self._target.place} broke before the request was out: {error}"
@@ -181,7 +138,7 @@ class _Asker:
     def connect(self, *, stalling: bool) -> socket.socket:
         """Connect, and speak TLS if the URL says so."""
         target = self._target
-        host, port = self._address or (target.host, None)
+        host, port = self._request.address or (target.host, None)
         try:
             addresses = socket.getaddrinfo(host, port or target.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -202,7 +159,7 @@ class _Asker:
             except BaseException:
                 connection.close()
                 raise
-        place = target.place if self._address is None else f"{host} port {port or target.port}"
+        place = target.place if self._request.address is None else f"{host} port {port or target.port}"
         if isinstance(failure, TimeoutError):
             raise NothingObserved(f"no connection to {place} within {self._timeout:g} s")
         raise NothingObserved(f"no connection to {place}: {failure.strerror or failure}")
@@ -273,108 +230,6 @@ class _Asker:
             recorder.feed(data, at, at - asked)
         else:
             recorder.closed(at)
-
-
-@dataclass(frozen=True)
-class Target:
-    """The parts of a URL that a request needs.
-
-    Attributes:
-        host, port: where to connect to.
-        tls: whether to speak TLS.
-        authority: for the Host header.
-        path: the request's target, with the query.
-    """
-
-    host: str
-    port: int
-    tls: bool
-    authority: str
-    path: str
-
-    @property
-    def place(self) -> str:
-        """Host and port, for a sentence."""
-        return f"{self.host} port {self.port}"
-
-
-def parse_target(url: str) -> Target:
-    """Take a URL apart.
-
-    Raises:
-        ValueError: it is not a URL that can be asked for; the message says why.
-    """
-    if re.search(r"[\x00-\x20\x7f]", url):
-        raise ValueError(f"{url!r} is not a URL: it contains a space or a control character")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-        host = parts.hostname or ""
-        host = host if ":" in host else host.encode("idna").decode("ascii")
-    except ValueError as error:
-        raise ValueError(f"{url!r} is not a URL: {error}") from error
-    if parts.scheme not in ("http", "https"):
-        raise ValueError(f"{url!r} does not begin with http:// or https://")
-    if not host or port == 0:
-        raise ValueError(f"{url!r} is not a URL: it names no {'port' if host else 'host'} to connect to")
-    if "@" in parts.netloc:
-        raise ValueError("credentials in a URL are not supported, send them with --header 'Authorization: …'")
-    tls = parts.scheme == "https"
-    # What may stand in a path or a query (RFC 3986 section 3.3), and "%", because escapes are there already.
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
-    query = "?" + quote(parts.query, safe="/?%:@!$&'()*+,;=~[]") if parts.query else ""
-    authority = f"[{host}]" if ":" in host else host
-    return Target(
-        host=host,
-        port=port or (443 if tls else 80),
-        tls=tls,
-        authority=authority if port is None else f"{authority}:{port}",
-        path=path + query,
-    )
-
-
-def parse_address(text: str) -> tuple[str, int | None]:
-    """Take an IP address or a host name, and the port that may follow it after a colon, apart.
-
-    Raises:
-        ValueError: it is no such thing; the message says why.
-    """
-    # An IPv6 address has colons of its own, so it takes brackets where a port follows.
-    match = re.fullmatch(r"\[(?P<v6>[^]]+)\](?::(?P<p6>[0-9]+))?|(?P<v4>[^:]+)(?::(?P<p4>[0-9]+))?", text)
-    host = (match["v6"] or match["v4"]) if match else text
-    port = int((match["p6"] or match["p4"] or 0) if match else 0) or None
-    try:
-        ip_address(host)
-    except ValueError:
-        # A name does not end in a label of digits alone, or 1.2.3 would be one.
-        if not re.fullmatch(r"([A-Za-z0-9-]+\.)*(?=[0-9-]*[A-Za-z])[A-Za-z0-9-]+", host):
-            raise ValueError(
-                f"{text!r} is not an IP address or a host name, with or without a colon and a port"
-            ) from None
-    if port is not None and port >= 1 << 16:
-        raise ValueError(f"{port} is not a port")
-    return host, port
-
-
-def _request(target: Target, headers: Sequence[tuple[str, str]]) -> h11.Request:
-    given = {name.lower() for name, _ in headers}
-    defaults = [
-        ("Host", target.authority),
-        ("User-Agent", "streamproof"),
-        ("Accept", "*/*"),
-        ("Accept-Encoding", "identity"),
-    ]
-    try:
-        sent = [(name, value) for name, value in defaults if name.lower() not in given] + list(headers)
-        request = h11.Request(
-            method="GET",
-            target=target.path,
-            headers=[(name.encode("ascii"), value.encode("utf-8")) for name, value in sent],
-        )
-        Http1Recorder("", request, timeout=1, max_bytes=1)  # refuses what h11 finds wrong only when it writes
-    except (h11.LocalProtocolError, UnicodeError) as error:
-        raise ValueError(f"a request with these headers cannot be sent: {error}") from error
-    return request
 
 
 def _tls_context(protocol: Protocol, cacert: str | None) -> ssl.SSLContext:

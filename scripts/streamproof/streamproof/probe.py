@@ -8,6 +8,7 @@ from typing import Any
 from streamproof.ask import Asking, ask
 from streamproof.observe import NothingObserved
 from streamproof.record import Recorder
+from streamproof.request import Request
 from streamproof.run import Run
 
 
@@ -45,15 +46,16 @@ def measure(task: Task, on_read: Callable[[Recorder], None] | None = None) -> An
     Raises:
         ValueError: the URL cannot be used; the message says why.
     """
-    asking = Asking(task.url, address=task.address, timeout=task.timeout, cacert=task.cacert, on_read=on_read)
+    request = Request(task.url, address=task.address, timeout=task.timeout, cacert=task.cacert)
     try:
-        stream = ask(asking)
+        stream = ask(Asking(request, on_read=on_read))
     except NothingObserved as error:
         return Answer(reason=str(error))
     if task.large is None:
         return Answer(stream)
     try:
-        return Answer(stream, ask(replace(asking, url=task.large, questions=["backpressure"])))
+        large = Asking(replace(request, url=task.large), questions=["backpressure"], on_read=on_read)
+        return Answer(stream, ask(large))
     except NothingObserved:
         return Answer(stream)
 

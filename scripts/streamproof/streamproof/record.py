@@ -2,14 +2,13 @@
 
 import hashlib
 import re
-import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import h11
-
+from streamproof.codings import Gzip
 from streamproof.observation import ChunkRun, End, Misnumbered, Observation, Protocol, Read, Row, Stall
 from streamproof.promise import parse_promise
+from streamproof.request import Request
 
 # Memory stays bounded whatever the server sends: beyond these, things are counted but not kept one by one.
 MAX_READS = 200_000
@@ -20,37 +19,33 @@ MAX_HEADER = 64 << 10  # also the limit for one chunk's extensions, and for the 
 
 _ROW = re.compile(rb"(\d{8}) (\d{10}\.\d{9})(?=[ \r\n])")
 _ZERO_TIME = b"0000000000.000000000"
-_STATUS_LINE = re.compile(rb"HTTP/1\.\d \d{3}(?!\d)")
-# How much gzip may turn out at a time: what a small read blows up to is not to be in memory in one piece.
-_GZIP_PIECE = 1 << 20
+STATUS_LINE = re.compile(rb"HTTP/1\.\d \d{3}(?!\d)")
 
 
 class Recorder(ABC):
     """Takes what was read from the connection and records what it says, whatever version of HTTP it is.
 
-    Call `started` when the connection is begun and `sent` when `request` is about to be written, then `feed` for every
+    Call `started` when the connection is begun and `sent` when `output` is about to be written, then `feed` for every
     read, and write what `to_send` returns then; at last one of `closed`, `reset` and `timed_out` unless `ended` is set
     already. Then take the `observation`.
 
     Attributes:
-        request: the bytes to write.
+        output: the bytes of the request, to write.
         ended: how the response ended, once it has.
     """
 
-    def __init__(self, url: str, protocol: Protocol, *, timeout: float, max_bytes: int) -> None:
+    def __init__(self, request: Request, protocol: Protocol) -> None:
         """Begin.
 
         Args:
-            url: for the record.
-            protocol: for the record.
-            timeout: limit in seconds, for the record; whoever reads the socket keeps it.
-            max_bytes: limit for the body, encoded or not; beyond it the observation ends as "too_large".
+            request: what is asked for. Beyond its limit for the body, encoded or not, the observation ends as
+                "too_large"; its time limit is kept by whoever reads the socket.
+            protocol: in which.
         """
-        self._url = url
+        self._request = request
         self._protocol = protocol
-        self._timeout = timeout
-        self._max_bytes = max_bytes
-        self.request = b""
+        self._max_bytes = request.max_bytes
+        self.output = b""
         self._started_at = 0.0
         self._sent_at = 0.0
         self._header_at: float | None = None
@@ -58,7 +53,7 @@ class Recorder(ABC):
         self._status: int | None = None
         self._reason = ""
         self._headers: list[tuple[str, str]] = []
-        self._gzip: _Gzip | None = None
+        self._gzip: Gzip | None = None
         self._taken = 0
         self._body = _Body(timed=False, events=False, began=0.0)
         self._reads: list[Read] = []
@@ -137,9 +132,9 @@ class Recorder(ABC):
             raise ValueError("the response has not ended")
         body = self._body
         return Observation(
-            url=self._url,
+            url=self._request.url,
             protocol=self._protocol,
-            timeout=self._timeout,
+            timeout=self._request.timeout,
             max_bytes=self._max_bytes,
             started_at=self._started_at,
             request_sent_at=self._sent_at,
@@ -189,7 +184,7 @@ class Recorder(ABC):
         self._headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
         values = {name.lower(): value for name, value in self._headers}
         if values.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip"):  # RFC 9110 section 8.4.1.3
-            self._gzip = _Gzip()
+            self._gzip = Gzip()
         try:
             promise = parse_promise(self._headers)
         except ValueError:
@@ -214,133 +209,6 @@ class Recorder(ABC):
         if too_large:
             self._end("too_large", at)
         return len(within)
-
-
-class Http1Recorder(Recorder):
-    """Records a response to an HTTP/1.1 or HTTP/1.0 request."""
-
-    def __init__(
-        self, url: str, request: h11.Request, *, timeout: float, max_bytes: int, protocol: Protocol = "HTTP/1.1"
-    ) -> None:
-        """Begin with the request.
-
-        Args:
-            url: for the record.
-            request: a GET without a body.
-            timeout: limit in seconds, for the record; whoever reads the socket keeps it.
-            max_bytes: limit for the body, encoded or not.
-            protocol: of the request.
-
-        Raises:
-            h11.LocalProtocolError: the request cannot be written as HTTP/1.1.
-        """
-        super().__init__(url, protocol, timeout=timeout, max_bytes=max_bytes)
-        self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER)
-        self.request = (self._connection.send(request) or b"") + (self._connection.send(h11.EndOfMessage()) or b"")
-        if protocol == "HTTP/1.0":  # h11 writes no other version than 1.1; a target holds no space
-            self.request = self.request.replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", 1)
-        self._chunked = False
-        self._open = True
-
-    @property
-    def reusable(self) -> bool:
-        """Whether the response is over, and the connection open for another request (RFC 9112 section 9.3)."""
-        states = (self._connection.our_state, self._connection.their_state)
-        return self._open and self.ended == "terminated" and not self._surplus and states == (h11.DONE, h11.DONE)
-
-    def closed(self, at: float) -> None:
-        """Take the end of the connection (EOF)."""
-        self._open = False
-        if self.ended is None:
-            self._connection.receive_data(b"")
-            self._take_events(at, eof=True)
-
-    def _take(self, data: bytes, at: float) -> None:
-        self._connection.receive_data(data)
-        self._take_events(at)
-
-    def _take_events(self, at: float, *, eof: bool = False) -> None:
-        # After EndOfMessage h11 must not be asked again: it takes bytes that follow for an error of the response.
-        while self.ended is None:
-            try:
-                event = self._connection.next_event()
-            except h11.RemoteProtocolError as error:
-                self._take_error(at, str(error), eof)
-                return
-            if event is h11.NEED_DATA or event is h11.PAUSED:
-                return
-            if isinstance(event, h11.Response):
-                self._chunked = any(name.lower() == b"transfer-encoding" for name, _ in event.headers.raw_items())
-                version = event.http_version.decode("ascii")
-                reason = bytes(event.reason).decode("latin-1")
-                self._take_header(version, event.status_code, reason, event.headers.raw_items(), at)
-            elif isinstance(event, h11.Data):
-                self._take_data(event, at)
-            elif isinstance(event, h11.EndOfMessage):
-                self._surplus = len(self._connection.trailing_data[0])
-                self._end("closed" if eof else "terminated", at)
-            elif isinstance(event, h11.ConnectionClosed):
-                self._end("truncated", at, "the connection was closed before a response came")
-
-    def _take_error(self, at: float, error: str, eof: bool) -> None:
-        # At EOF h11's complaint is that more was promised; anywhere else it is about what came.
-        if eof:
-            error = f"the connection was closed before the end{'' if self._status else ' of the header'}"
-        # h11 has swallowed the line it complains about, only the message still shows it. A worker that fails inside a
-        # chunked body can write its error response where the next chunk header is due.
-        if self._status is not None and not eof and _STATUS_LINE.search(error.encode()):
-            self._body.note_status_line(self._body.byte_count)
-        self._end("truncated" if eof else "protocol_error", at, error)
-
-    def _take_data(self, event: h11.Data, at: float) -> None:
-        taken = self._take_body(bytes(event.data), at)
-        # Not by event.chunk_start: h11 loses it when a chunk's header comes in a read without any of its data.
-        if self._chunked:
-            size = (self._unfinished_chunk or 0) + taken
-            if event.chunk_end and taken == len(event.data):
-                self._take_chunk(size)
-                self._unfinished_chunk = None
-            else:
-                self._unfinished_chunk = size
-
-    def _take_chunk(self, size: int) -> None:
-        self._chunk_count += 1
-        if self._chunks and self._chunks[-1].size == size:
-            self._chunks[-1] = ChunkRun(size, self._chunks[-1].repeats + 1)
-        elif len(self._chunks) < MAX_CHUNK_RUNS:
-            self._chunks.append(ChunkRun(size, 1))
-
-
-class _Gzip:
-    """Undoes gzip as it comes (RFC 1952), in pieces of bounded size.
-
-    Attributes:
-        error: why it cannot be undone any further, in words.
-    """
-
-    def __init__(self) -> None:
-        self._member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-        self._within = False
-        self.error: str | None = None
-
-    def undo(self, data: bytes) -> Iterator[bytes]:
-        while data and self.error is None:
-            self._within = True
-            try:
-                yield self._member.decompress(data, _GZIP_PIECE)
-            except zlib.error as error:
-                self.error = f"what came is not valid gzip ({error})"
-                return
-            if self._member.eof:  # another member may follow (RFC 1952 section 2.2)
-                data = self._member.unused_data
-                self._member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-                self._within = False
-            else:
-                data = self._member.unconsumed_tail
-
-    def finish(self) -> None:
-        if self._within and self.error is None:
-            self.error = "the gzip data breaks off before its end"
 
 
 class _Body:
@@ -432,5 +300,5 @@ class _Body:
 
     def _look_for_status_line(self) -> None:
         # Only where the line is still whole; of one too long, that is when it becomes so.
-        if len(self._line) == self._line_length and _STATUS_LINE.match(self._line):
+        if len(self._line) == self._line_length and STATUS_LINE.match(self._line):
             self.note_status_line(self._line_start)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from streamproof.backpressure import Outcome, judge_backpressure
+from streamproof.backpressure import judge_backpressure
 from streamproof.concurrency import judge_concurrency
 from streamproof.idle import judge_idle
 from streamproof.judge import judge
@@ -16,7 +16,10 @@ from streamproof.observation import Observation, Role
 from streamproof.protocols import judge_protocols
 from streamproof.verdict import Verdict
 
-FORMAT = "streamproof run 2"
+# It changes only where an older file would be read wrongly: a new field with a default does not change it, and what a
+# file lacks has that default. A file of an older format is brought up to date by `_upgraded`.
+FORMAT = "streamproof run 3"
+_FORMAT_2 = "streamproof run 2"
 
 Question = Literal["framing", "completeness", "timing", "backpressure", "protocols", "idle", "concurrency"]
 QUESTIONS: tuple[Question, ...] = get_args(Question)
@@ -29,14 +32,10 @@ class Run:
 
     Attributes:
         questions: what was asked, in the order of the answers.
-        expect: what the user wants of backpressure, if anything.
-        read_timeout: seconds without a byte that the stream must survive, if the user gave any.
         observations: at least one; each says by its role which question it is for.
     """
 
     questions: list[Question]
-    expect: Outcome | None
-    read_timeout: float | None
     observations: list[Observation]
 
     def observed(self, role: Role) -> list[Observation]:
@@ -80,9 +79,9 @@ class Run:
             values = json.loads(text if isinstance(text, str) else text.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             raise ValueError(f"not JSON: {error}") from error
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
+        if not isinstance(values, dict) or values.get("format") not in (FORMAT, _FORMAT_2):
             raise ValueError(f"not a run that can be judged again: its format is not {FORMAT!r}; observe it anew")
-        run: Run = _decode(cls, values, "")
+        run: Run = _decode(cls, _upgraded(values) if values["format"] == _FORMAT_2 else values, "")
         roles = [role for question in run.questions for role in ROLES[question]]
         if missing := [role for role in roles if not run.observed(role)]:
             raise ValueError(f"not a whole run: it holds no observation for {missing[0]!r}")
@@ -112,17 +111,35 @@ _ANSWERS: dict[Question, Callable[[Run], Verdict]] = {
     "framing": lambda run: _of_stream(run, "framing"),
     "completeness": lambda run: _of_stream(run, "completeness"),
     "timing": lambda run: _of_stream(run, "timing"),
-    "backpressure": lambda run: judge_backpressure(run.observed("stalled")[0], run.expect),
+    "backpressure": lambda run: judge_backpressure(run.observed("stalled")[0]),
     "protocols": lambda run: judge_protocols(run.observations),
-    "idle": lambda run: judge_idle(run.observed("stream")[0], run.read_timeout),
+    "idle": lambda run: judge_idle(run.observed("stream")[0]),
     "concurrency": lambda run: judge_concurrency(
         run.observed("concurrent"), run.observed("short"), run.observed("short alone")[0]
     ),
 }
 
 
+def _upgraded(values: dict[str, Any]) -> dict[str, Any]:
+    """Bring a run of format 2 up to date: there, what the user expects was spread over the run and its observations."""
+    observations = values.get("observations")
+    if not isinstance(observations, list) or not all(isinstance(one, dict) for one in observations):
+        raise ValueError("not a run: observations has a wrong value")
+    ours = {"backpressure": values.get("expect"), "read_timeout": values.get("read_timeout")}
+    return values | {
+        "observations": [
+            one | {"expected": ours | {name: one.get(f"expected_{name}") for name in ("bytes", "sha256")}}
+            for one in observations
+        ]
+    }
+
+
 def _encode(record: Any) -> dict[str, Any]:
+    """Write a dataclass, with those in it; its lists hold nothing else that JSON does not know."""
     values = {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(value):
+            values[name] = _encode(value)
     if isinstance(record, Run):
         values["observations"] = [_encode(one) for one in record.observations]
     return values
@@ -131,10 +148,12 @@ def _encode(record: Any) -> dict[str, Any]:
 def _decode(kind: Any, value: Any, where: str) -> Any:
     """Check a value out of JSON against a type and convert it (objects to dataclasses, arrays to lists and tuples)."""
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        names = {item.name for item in dataclasses.fields(kind)}
-        if missing := names - value.keys():
+        fields = dataclasses.fields(kind)
+        needed = {one.name for one in fields if one.default is one.default_factory is dataclasses.MISSING}
+        if missing := needed - value.keys():
             raise ValueError(f"not a whole run: it lacks {', '.join(sorted(missing))}")
         hints = get_type_hints(kind)
+        names = [one.name for one in fields if one.name in value]
         return kind(**{name: _decode(hints[name], value[name], name) for name in names})  # type: ignore[operator]
     if get_origin(kind) in (types.UnionType, Union):
         (kind,) = (option for option in get_args(kind) if option is not types.NoneType)

@@ -81,7 +81,7 @@ def _due(observation: Observation, *, rows: bool) -> int | None:
         promise = Promise()
     if rows:
         return promise.rows
-    sizes = [size for size in (promise.bytes, observation.expected_bytes) if size is not None]
+    sizes = [size for size in (promise.bytes, observation.expected.bytes) if size is not None]
     return max(sizes, default=None)
 
 

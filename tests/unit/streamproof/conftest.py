@@ -9,10 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import h11
 import pytest
+from streamproof.http1 import Http1Recorder
 from streamproof.observation import Observation
-from streamproof.record import Http1Recorder
+from streamproof.request import Request
 
 Step = bytes | float | str | tuple[bytes] | Callable[[], bytes]
 
@@ -154,8 +154,7 @@ def stream() -> Stream:
 
 def _record(reads: Iterable[bytes], end: str = "closed", *, max_bytes: int = 1 << 20) -> Observation:
     """Feed reads to a recorder, all at the same moment; then let the connection end by `end` unless it has ended."""
-    request = h11.Request(method="GET", target="/", headers=[("Host", "test")])
-    recorder = Http1Recorder("http://test/", request, timeout=60, max_bytes=max_bytes)
+    recorder = Http1Recorder(Request("http://test/", max_bytes=max_bytes))
     recorder.sent(1_700_000_000.0)
     for data in reads:
         recorder.feed(data, 1_700_000_002.0, 0.5)

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 from streamproof.backpressure import judge_backpressure
+from streamproof.expected import Expected
 from streamproof.observation import Row, Stall
 
 from tests.unit.streamproof.recorded import SENT, recorded
@@ -64,14 +65,14 @@ def test_an_app_that_goes_on_shows_a_hop_that_absorbs(seen, end):
     ],
 )
 def test_what_was_expected_decides(seen, expect, result):
-    verdict = judge_backpressure(seen, expect)
+    verdict = judge_backpressure(dataclasses.replace(seen, expected=Expected(backpressure=expect)))
     assert verdict.result == result
     assert (f"expected was {expect}" in verdict.sentence) == (result == "FAIL")
 
 
 def test_what_fits_into_socket_buffers_is_inconclusive_and_says_what_to_ask_for():
     for seen in (observe([0.05, *fast(0.06, 300)]), observe([0.05 + 0.1 * number for number in range(60)])):
-        verdict = judge_backpressure(seen, "absorb")
+        verdict = judge_backpressure(dataclasses.replace(seen, expected=Expected(backpressure="absorb")))
         assert verdict.result == "INCONCLUSIVE"
         assert "may all be in socket buffers" in verdict.sentence
         assert "at least 48 MiB without pauses" in verdict.sentence

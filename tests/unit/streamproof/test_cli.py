@@ -163,7 +163,7 @@ def test_a_file_of_another_format_is_refused(tmp_path, capsys):
     path = tmp_path / "seen.json"
     path.write_text('{"format": "streamproof observation 1"}')
     assert main(["judge", str(path)]) == 3
-    assert "its format is not 'streamproof run 2'; observe it anew" in capsys.readouterr().err
+    assert "its format is not 'streamproof run 3'; observe it anew" in capsys.readouterr().err
 
 
 def test_the_help_names_every_question(capsys):
@@ -379,4 +379,4 @@ def test_without_the_kubernetes_client_a_diagnosis_says_how_to_get_it(capsys, mo
     monkeypatch.setitem(sys.modules, "kr8s", None)
     monkeypatch.delitem(sys.modules, "streamproof.kubernetes", raising=False)
     assert main(["diagnose", "web"]) == 3
-    assert "pip install 'streamproof[kubernetes]'" in capsys.readouterr().err
+    assert "pip install './scripts/streamproof[kubernetes]'" in capsys.readouterr().err

@@ -4,24 +4,26 @@ Short here; `python -m pytest tests/unit/streamproof/test_fuzz.py --hypothesis-p
 """
 
 import gzip
+from dataclasses import replace
 from itertools import pairwise
 from typing import get_args
 
 import h2.config
 import h2.connection
-import h11
 from hypothesis import given
 from hypothesis import strategies as st
 from streamproof import record as record_module
+from streamproof.expected import Expected
+from streamproof.http1 import Http1Recorder
 from streamproof.http2 import Http2Recorder
 from streamproof.idle import judge_idle
 from streamproof.judge import judge
 from streamproof.observation import End
 from streamproof.protocols import judge_protocols
-from streamproof.record import Http1Recorder
+from streamproof.request import Request
 
-REQUEST = h11.Request(method="GET", target="/", headers=[("Host", "test")])
 MAX_BYTES = 2000
+REQUEST = Request("https://test/", max_bytes=MAX_BYTES)
 CHUNKED = "Transfer-Encoding: chunked"
 GZIP = "Content-Encoding: gzip"
 EVENTS = "Content-Type: text/event-stream"
@@ -97,7 +99,11 @@ def fed(recorder, data, cuts, end):
     assert (seen.encoded_bytes or 0) <= MAX_BYTES
     assert len(seen.rows) <= seen.row_count
     assert sum(read.size for read in seen.reads) == seen.byte_count
-    for verdict in [*judge(seen), judge_idle(seen, 1.0), judge_protocols([seen])]:
+    for verdict in [
+        *judge(seen),
+        judge_idle(replace(seen, expected=Expected(read_timeout=1.0))),
+        judge_protocols([seen]),
+    ]:
         assert verdict.sentence
     # With a promise of times, so of the digest, nothing damaged may pass.
     whole = judge(seen)[1]
@@ -148,30 +154,30 @@ def http2_response(stream, request, packed, edits=()):
     protocol=st.sampled_from(["HTTP/1.0", "HTTP/1.1"]),
 )
 def test_a_damaged_http1_response_ends_in_a_defined_state(stream, which, content, edits, cuts, end, protocol):
-    recorder = Http1Recorder("http://test/", REQUEST, timeout=1, max_bytes=MAX_BYTES, protocol=protocol)
+    recorder = Http1Recorder(replace(REQUEST, protocol=protocol))
     fed(recorder, damaged(http1_responses(stream, content)[which], edits), cuts, end)
 
 
 @given(packed=st.booleans(), content=CONTENT_EDITS, edits=CONTENT_EDITS, cuts=CUTS, end=ENDS)
 def test_a_damaged_http2_response_ends_in_a_defined_state(stream, packed, content, edits, cuts, end):
-    recorder = Http2Recorder("https://test/", REQUEST, scheme="https", timeout=1, max_bytes=MAX_BYTES)
-    fed(recorder, damaged(http2_response(stream, recorder.request, packed, content), edits), cuts, end)
+    recorder = Http2Recorder(REQUEST)
+    fed(recorder, damaged(http2_response(stream, recorder.output, packed, content), edits), cuts, end)
 
 
 @given(frames=st.lists(TOKENS | st.binary(max_size=30), max_size=30), cuts=CUTS, end=ENDS)
 def test_any_frames_end_in_a_defined_state(frames, cuts, end):
-    recorder = Http2Recorder("https://test/", REQUEST, scheme="https", timeout=1, max_bytes=MAX_BYTES)
+    recorder = Http2Recorder(REQUEST)
     fed(recorder, b"\0\0\0\4\0\0\0\0\0" + b"".join(frames), cuts, end)
 
 
 def test_the_fuzzed_responses_are_valid_to_begin_with(stream):
     for which, data in http1_responses(stream).items():
-        recorder = Http1Recorder("http://test/", REQUEST, timeout=1, max_bytes=MAX_BYTES)
+        recorder = Http1Recorder(REQUEST)
         recorder.feed(data, 1.0, 1.0)
         recorder.closed(2.0)
         assert recorder.ended in ("terminated", "closed"), which
     for packed in (False, True):
-        recorder = Http2Recorder("https://test/", REQUEST, scheme="https", timeout=1, max_bytes=MAX_BYTES)
-        recorder.feed(http2_response(stream, recorder.request, packed), 1.0, 1.0)
+        recorder = Http2Recorder(REQUEST)
+        recorder.feed(http2_response(stream, recorder.output, packed), 1.0, 1.0)
         assert recorder.ended == "terminated"
     assert record_module.MAX_HEADER > MAX_BYTES, "so that what is put in between is found by the parser, not the limit"

@@ -38,7 +38,7 @@ def cut(after_rows=4, silence=3.0, **changes):
 
 
 def hop(name, observation, means="in the cluster"):
-    run = observation and Run(list(DEFAULT_QUESTIONS), None, None, [observation])
+    run = observation and Run(list(DEFAULT_QUESTIONS), [observation])
     return Hop(name, f"{name}:80", means, run, reason="" if run else "no connection")
 
 

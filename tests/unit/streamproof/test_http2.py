@@ -4,19 +4,18 @@ from itertools import pairwise
 import h2.config
 import h2.connection
 import h2.settings
-import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from streamproof.http2 import Http2Recorder
 from streamproof.judge import judge
+from streamproof.request import Request
 
-REQUEST = h11.Request(method="GET", target="/a?b", headers=[("Host", "test"), ("User-Agent", "streamproof")])
 SENT, AT = 1_700_000_000.0, 1_700_000_002.0
 
 
 def recorder(max_bytes=1 << 20):
-    made = Http2Recorder("https://test/", REQUEST, scheme="https", timeout=60, max_bytes=max_bytes)
+    made = Http2Recorder(Request("https://test/a?b", max_bytes=max_bytes))
     made.sent(SENT)
     return made
 
@@ -37,7 +36,7 @@ class Peer:
         for name, value in settings.items():
             self.h2.local_settings[getattr(h2.settings.SettingCodes, name)] = value
         self.h2.initiate_connection()
-        self.events = self.h2.receive_data(request or recorder().request)
+        self.events = self.h2.receive_data(request or recorder().output)
 
     def respond(self, promise=None, status="200", **more):
         headers = [(":status", status), *([("x-stream-promise", promise)] if promise else []), *more.items()]
@@ -75,6 +74,8 @@ def test_the_request_names_the_host_once():
         (b":authority", b"test"),
         (b":path", b"/a?b"),
         (b"user-agent", b"streamproof"),
+        (b"accept", b"*/*"),
+        (b"accept-encoding", b"identity"),
     ]
 
 
@@ -133,7 +134,7 @@ def test_what_came_before_an_invalid_frame_in_the_same_read_counts(stream):
 
 def test_windows_are_given_back():
     made = recorder(1 << 30)
-    peer = Peer(made.request)
+    peer = Peer(made.output)
     made.feed(peer.respond().send(end=False), AT, 0.5)
     for _ in range(200):  # three times the window
         made.feed(peer.send(b"." * 16384, end=False), AT, 0.5)  # h2 raises when the window is used up
@@ -145,7 +146,7 @@ def test_windows_are_given_back():
 
 def test_a_server_whose_window_is_zero_can_answer(stream):
     made = recorder()
-    peer = Peer(made.request, INITIAL_WINDOW_SIZE=0)
+    peer = Peer(made.output, INITIAL_WINDOW_SIZE=0)
     made.feed(peer.respond(stream.promise).send(stream.body()), AT, 0.5)
     assert made.observation().ended == "terminated"
 

@@ -1,11 +1,23 @@
 import pytest
+from streamproof.expected import Expected
 from streamproof.idle import judge_idle
 from streamproof.observation import Read
 
 from tests.unit.streamproof.recorded import SENT, recorded
 
 
-def observe(reads, ended_at, *, ended="terminated", status=200, heartbeats=0, pause=0.0, headers=(), size=10):
+def observe(
+    reads,
+    ended_at,
+    *,
+    ended="terminated",
+    status=200,
+    heartbeats=0,
+    pause=0.0,
+    headers=(),
+    size=10,
+    read_timeout=None,
+):
     """Make an observation of reads by the seconds after the request at which they returned."""
     at = [SENT + seconds for seconds in reads]
     return recorded(
@@ -18,11 +30,12 @@ def observe(reads, ended_at, *, ended="terminated", status=200, heartbeats=0, pa
         reads=[Read(time, size, time - before) for before, time in zip([SENT, *at], at, strict=False)],
         heartbeat_count=heartbeats,
         longest_pause=pause,
+        expected=Expected(read_timeout=read_timeout),
     )
 
 
-def idle(*args, read_timeout=None, **others):
-    verdict = judge_idle(observe(*args, **others), read_timeout)
+def idle(*args, **others):
+    verdict = judge_idle(observe(*args, **others))
     return verdict.result, verdict.sentence
 
 
@@ -87,9 +100,9 @@ def test_a_gap_that_is_still_open_at_the_time_limit_counts():
 
 
 def test_time_that_the_client_did_not_spend_waiting_is_no_gap():
-    seen = observe([0.1, 4.1], 4.2)
+    seen = observe([0.1, 4.1], 4.2, read_timeout=2)
     seen.reads[1] = seen.reads[1]._replace(waited=0.5)
-    assert judge_idle(seen, 2).result == "INCONCLUSIVE"
+    assert judge_idle(seen).result == "INCONCLUSIVE"
 
 
 def test_another_status_is_inconclusive():

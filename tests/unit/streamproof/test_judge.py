@@ -2,6 +2,7 @@ import dataclasses
 import hashlib
 
 import pytest
+from streamproof.expected import Expected
 from streamproof.judge import judge, overall
 from streamproof.verdict import Verdict
 
@@ -118,7 +119,7 @@ def test_a_status_line_that_was_promised_is_content(stream, record):
     body = b"An answer begins with\nHTTP/1.1 200 OK\n"
     data = plain(stream, body, f"Content-Length: {len(body)}")
     assert framing(record([data]))[0] == "FAIL"
-    expected = dataclasses.replace(record([data]), expected_sha256=hashlib.sha256(body).hexdigest())
+    expected = dataclasses.replace(record([data]), expected=Expected(sha256=hashlib.sha256(body).hexdigest()))
     assert framing(expected)[0] == "PASS"
     assert completeness(expected)[0] == "PASS"
 
@@ -223,15 +224,15 @@ def test_a_promise_that_cannot_be_read_is_quoted(stream, record):
 @pytest.mark.parametrize(
     ("expected", "result"),
     [
-        ({"expected_bytes": 768}, "PASS"),
-        ({"expected_bytes": 767}, "FAIL"),
-        ({"expected_bytes": 769}, "FAIL"),
-        ({"expected_sha256": "0" * 64}, "FAIL"),
+        ({"bytes": 768}, "PASS"),
+        ({"bytes": 767}, "FAIL"),
+        ({"bytes": 769}, "FAIL"),
+        ({"sha256": "0" * 64}, "FAIL"),
     ],
 )
 def test_what_the_user_expects_counts_beside_the_promise(stream, record, expected, result):
     for data in (stream.chunked(), stream.chunked().replace(b"X-Stream-Promise", b"X-Nothing")):
-        assert completeness(dataclasses.replace(record([data]), **expected))[0] == result
+        assert completeness(dataclasses.replace(record([data]), expected=Expected(**expected)))[0] == result
 
 
 def test_without_a_promise_a_marked_end_passes_and_says_what_it_cannot_rule_out(stream, record):

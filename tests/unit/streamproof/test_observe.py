@@ -9,10 +9,19 @@ import pytest
 import trustme
 from streamproof import observe as observe_module
 from streamproof.judge import judge, overall
-from streamproof.observe import NothingObserved, NotOffered, observe, observe_reuse, parse_address, parse_target
+from streamproof.observe import NothingObserved, NotOffered
 from streamproof.report import as_text
+from streamproof.request import Request, parse_address, parse_target
 
 CHUNKED = "Transfer-Encoding: chunked"
+
+
+def observe(url, *, stall=0.0, **options):
+    return observe_module.observe(Request(url, **options), stall=stall)
+
+
+def observe_reuse(url, **options):
+    return observe_module.observe_reuse(Request(url, **options))
 
 
 def rows(stream, pause, number=6, framed=True, ahead=0.0):

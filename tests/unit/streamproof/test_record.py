@@ -5,13 +5,15 @@ import zlib
 from itertools import pairwise
 from typing import get_args
 
-import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from streamproof import http1 as http1_module
 from streamproof import record as record_module
+from streamproof.http1 import Http1Recorder
 from streamproof.judge import judge
 from streamproof.observation import ChunkRun, End, Framing, Misnumbered, Row
+from streamproof.request import Request
 
 
 def split(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -162,8 +164,8 @@ def test_the_size_limit_is_kept_to_the_byte(stream, record, limit, ended, size):
 
 
 def test_what_is_kept_is_bounded(stream, record, monkeypatch):
-    for name in ("MAX_READS", "MAX_ROWS", "MAX_CHUNK_RUNS"):
-        monkeypatch.setattr(record_module, name, 3)
+    for module, name in ((record_module, "MAX_READS"), (record_module, "MAX_ROWS"), (http1_module, "MAX_CHUNK_RUNS")):
+        monkeypatch.setattr(module, name, 3)
     chunks = [stream.chunk(b"." * size + b"\n") for size in range(10)]
     seen = record([stream.header("Transfer-Encoding: chunked"), *chunks, stream.chunk(b"")])
     assert (len(seen.reads), len(seen.rows), len(seen.chunks)) == (3, 3, 3)
@@ -171,9 +173,8 @@ def test_what_is_kept_is_bounded(stream, record, monkeypatch):
 
 
 def test_an_observation_needs_an_end(stream):
-    request = h11.Request(method="GET", target="/", headers=[("Host", "test")])
     with pytest.raises(ValueError, match="not ended"):
-        record_module.Http1Recorder("http://test/", request, timeout=1, max_bytes=1).observation()
+        Http1Recorder(Request("http://test/")).observation()
 
 
 def test_a_chunk_header_that_comes_alone_begins_a_chunk(stream, record):
@@ -259,8 +260,7 @@ def test_gzip_that_says_nothing_for_long_ends_at_the_size_limit(stream, record):
 
 
 def test_comments_of_an_event_stream_are_counted_and_do_not_end_a_pause(stream):
-    request = h11.Request(method="GET", target="/", headers=[("Host", "test")])
-    recorder = record_module.Http1Recorder("http://test/", request, timeout=60, max_bytes=1000)
+    recorder = Http1Recorder(Request("http://test/"))
     recorder.sent(0.0)
     recorder.feed(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\ndata: 1\n\n", 1.0, 1.0)
     for at, data in (
@@ -281,6 +281,6 @@ def test_elsewhere_a_colon_means_something(stream, record):
 
 
 def test_http10_is_asked_for_in_the_request_line():
-    request = h11.Request(method="GET", target="/HTTP/1.1", headers=[("Host", "HTTP/1.1")])
-    recorder = record_module.Http1Recorder("", request, timeout=1, max_bytes=1, protocol="HTTP/1.0")
-    assert recorder.request == b"GET /HTTP/1.1 HTTP/1.0\r\nHost: HTTP/1.1\r\n\r\n"
+    recorder = Http1Recorder(Request("http://test/HTTP/1.1", headers=[("Host", "HTTP/1.1")], protocol="HTTP/1.0"))
+    assert recorder.output.startswith(b"GET /HTTP/1.1 HTTP/1.0\r\n")
+    assert b"Host: HTTP/1.1\r\n" in recorder.output

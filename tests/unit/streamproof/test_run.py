@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from justhtml import JustHTML
+from streamproof.expected import Expected
 from streamproof.judge import overall
 from streamproof.observation import ChunkRun, End, Misnumbered, Observation, Read, Role, Row, Stall
 from streamproof.page import as_html
@@ -52,8 +53,13 @@ observations = st.builds(
     heartbeat_count=counts,
     longest_pause=times,
     stall=st.none() | st.builds(Stall, times, times, counts),
-    expected_bytes=st.none() | counts,
-    expected_sha256=st.none() | st.text(),
+    expected=st.builds(
+        Expected,
+        bytes=st.none() | counts,
+        sha256=st.none() | st.text(),
+        backpressure=st.sampled_from([None, "backpressure", "absorb"]),
+        read_timeout=st.none() | times,
+    ),
 )
 
 
@@ -66,7 +72,7 @@ def runs(draw):
     # What else may be there several times.
     several = draw(st.lists(st.sampled_from(["concurrent", "short"]), max_size=3))
     seen = [dataclasses.replace(draw(observations), role=role) for role in [*sorted(roles), *several]]
-    return Run(questions, draw(st.sampled_from([None, "backpressure", "absorb"])), draw(st.none() | times), seen)
+    return Run(questions, seen)
 
 
 @given(runs())
@@ -87,7 +93,7 @@ def test_whatever_is_loaded_can_be_judged_and_is_what_was_saved(tmp_path_factory
 @pytest.fixture
 def saved(stream, record, tmp_path):
     path = tmp_path / "seen.json"
-    Run(["framing", "timing"], None, None, [record([stream.chunked()])]).save(path)
+    Run(["framing", "timing"], [record([stream.chunked()])]).save(path)
     return path
 
 
@@ -114,7 +120,6 @@ def test_every_field_is_saved(saved):
         ({"questions": ["weather"]}, "questions has a wrong value"),
         ({"questions": ["concurrency"]}, "no observation for 'concurrent'"),
         ({"questions": ["framing", "protocols"]}, "no observation for 'HTTP/1.0'"),
-        ({"expect": "both"}, "expect has a wrong value"),
         ({"observations": []}, "no observation for 'stream'"),
         ({"observations": [{}]}, "it lacks"),
         ({"observations": 3}, "observations has a wrong value"),
@@ -141,6 +146,8 @@ def test_says_what_is_wrong_with_a_file(saved, change, complaint):
         ({"rows": [[1.0, "x", 1]]}, "rows has a wrong value"),
         ({"headers": [["a"]]}, "headers has a wrong value"),
         ({"headers": {}}, "headers has a wrong value"),
+        ({"expected": {"backpressure": "both"}}, "backpressure has a wrong value"),
+        ({"expected": {"bytes": "8"}}, "bytes has a wrong value"),
     ],
 )
 def test_says_what_is_wrong_with_an_observation_in_a_file(saved, change, complaint):
@@ -148,6 +155,26 @@ def test_says_what_is_wrong_with_an_observation_in_a_file(saved, change, complai
     values["observations"][0] |= change
     saved.write_text(json.dumps(values))
     with pytest.raises(ValueError, match=complaint):
+        Run.load(saved)
+
+
+def test_what_a_file_lacks_has_its_default(saved):
+    values = json.loads(saved.read_text())
+    del values["observations"][0]["stall"], values["observations"][0]["expected"]["read_timeout"]
+    saved.write_text(json.dumps(values))
+    seen = Run.load(saved).observations[0]
+    assert (seen.stall, seen.expected) == (None, Expected())
+
+
+def test_a_file_of_the_format_before_is_judged_alike(stream, record, saved):
+    values = json.loads(saved.read_text())
+    del values["observations"][0]["expected"]
+    values["observations"][0] |= {"expected_bytes": 4, "expected_sha256": "0" * 64}
+    saved.write_text(json.dumps(values | {"format": "streamproof run 2", "expect": "absorb", "read_timeout": 3.0}))
+    expected = Expected(bytes=4, sha256="0" * 64, backpressure="absorb", read_timeout=3.0)
+    assert Run.load(saved).observations == [dataclasses.replace(record([stream.chunked()]), expected=expected)]
+    saved.write_text(json.dumps({"format": "streamproof run 2", "questions": ["framing"], "observations": [3]}))
+    with pytest.raises(ValueError, match="observations has a wrong value"):
         Run.load(saved)
 
 

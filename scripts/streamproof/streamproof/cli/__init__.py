@@ -1,0 +1,41 @@
+"""The command: `streamproof verify URL`, `streamproof diagnose INGRESS` and `streamproof judge FILE`."""
+
+from collections.abc import Sequence
+
+import click
+
+from streamproof.cli import diagnose, judge, verify
+from streamproof.cli.output import EXIT_STATUS, INTERRUPTED, STATUS, WRONG_USAGE
+from streamproof.observe import NothingObserved
+
+
+@click.group(epilog=EXIT_STATUS, no_args_is_help=False)
+def cli() -> None:
+    """Tell whether an HTTP stream survives the path from app to client."""
+
+
+for command in (verify.verify, judge.judge, diagnose.diagnose, diagnose.probe):
+    cli.add_command(command)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status.
+
+    click would end wrong usage with 2, which here means that nothing could be told.
+
+    Args:
+        args: instead of the process's own arguments.
+    """
+    try:
+        status = cli.main(args, prog_name="streamproof", standalone_mode=False)
+    except NothingObserved as error:
+        click.echo(f"streamproof: {error}", err=True)
+        return STATUS["INCONCLUSIVE"]
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "streamproof"
+        click.echo(f"streamproof: {error.format_message()} ({path} --help says what is possible)", err=True)
+        return WRONG_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    return int(status or 0)

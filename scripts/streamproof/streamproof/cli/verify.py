@@ -1,0 +1,79 @@
+"""The command `streamproof verify URL`."""
+
+from collections.abc import Sequence
+
+import click
+
+from streamproof.ask import DEFAULT_SHORT, DEFAULT_STALL, DEFAULT_STREAMS, Asking, ask
+from streamproof.cli import options
+from streamproof.cli.output import EXIT_STATUS, Output
+from streamproof.expected import Expected
+from streamproof.progress import Progress
+from streamproof.request import Request
+from streamproof.run import Question
+
+
+@click.command(epilog=EXIT_STATUS)
+@options.question_options
+@options.request_options
+@options.expected_options
+@click.option(
+    "--stall",
+    type=click.FloatRange(min=1, max=1e6),
+    default=DEFAULT_STALL,
+    metavar="SECONDS",
+    show_default=True,
+    help="For backpressure: stop reading for this time, at least 1.",
+)
+@click.option(
+    "--streams",
+    type=click.IntRange(min=2, max=100),
+    default=DEFAULT_STREAMS,
+    metavar="N",
+    show_default=True,
+    help="For concurrency: ask for this many at once, 2 to 100.",
+)
+@click.option(
+    "--short",
+    default=DEFAULT_SHORT,
+    metavar="PATH",
+    show_default=True,
+    help="For concurrency: what the same server must keep answering.",
+)
+@options.output_options(options.json_option, options.save_option, options.html_option)
+def verify(
+    request: Request,
+    questions: Sequence[Question],
+    expected: Expected,
+    stall: float,
+    streams: int,
+    short: str,
+    output: Output,
+) -> int:
+    """Ask for URL and judge what comes back. Redirects are not followed.
+
+    \b
+    framing       is the end of the body properly marked?
+    completeness  did all of it arrive?
+    timing        did each row arrive before the next one was produced?
+    backpressure  when the client stalls, does the app stop too, or does a hop
+                  absorb the stream?
+    protocols     is it the same over HTTP/1.0, HTTP/1.1 and HTTP/2, compressed,
+                  and on a connection that is used again?
+    idle          how long may it be without a byte before something cuts it?
+    concurrency   are many at once in time, and other requests still answered?
+
+    The first three and idle are answered from one and the same request, each of the others takes its own.
+
+    An app that sends the header X-Stream-Promise lets more be told: with rows=, bytes= and sha256= whether all arrived,
+    with times=zeroed how late each row was. The README says how.
+    """
+    output.check()
+    progress = Progress(wanted=not output.json)
+    asking = Asking(request, questions, expected, stall, streams, short, progress.on_read)
+    try:
+        with progress:
+            run = ask(asking)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return output.report(run)

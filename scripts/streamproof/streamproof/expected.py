@@ -1,0 +1,25 @@
+"""What the user expects of a stream, beside what the app promises of it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Outcome = Literal["backpressure", "absorb"]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the user expects; None where nothing is.
+
+    A new expectation is a field here, an option in `cli.options`, and a rule of the judge that reads it.
+
+    Attributes:
+        bytes: of the body.
+        sha256: digest of the body, 64 lower-case hex digits.
+        backpressure: what happens to a stream while its client stalls.
+        read_timeout: seconds without a byte that the stream must survive.
+    """
+
+    bytes: int | None = None
+    sha256: str | None = None
+    backpressure: Outcome | None = None
+    read_timeout: float | None = None
