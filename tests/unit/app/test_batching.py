@@ -113,36 +113,39 @@ def test_age_holds_for_a_source_that_is_slow_with_each_row(run: Run) -> None:
 
 
 def test_age_holds_while_the_source_blocks_in_its_own_thread() -> None:
+    arrived = threading.Event()
+
     def source() -> Iterator[bytes]:
         yield b"one,"
         yield b"two"
-        time.sleep(1)
+        # Several times the age.
+        assert arrived.wait(8), "no chunk left while the source was blocked"
         yield b"three"
 
-    started = time.monotonic()
-    arrivals = [(chunk, time.monotonic() - started) for chunk in batched(source(), age=0.05, thread=True)]
-    assert [chunk for chunk, _ in arrivals] == [b"one,two", b"three"]
-    assert 0.04 < arrivals[0][1] < 0.5
-    assert arrivals[1][1] > 0.9
+    chunks = batched(source(), age=1, thread=True)
+    assert next(chunks) == b"one,two", "they wait for each other as long as the age lasts"
+    arrived.set()
+    assert list(chunks) == [b"three"]
 
 
 def test_age_holds_while_an_async_source_waits_and_no_row_is_lost() -> None:
-    async def source() -> AsyncIterator[bytes]:
-        yield b"one,"
-        # More than the age, several times: what waits for the row must go on waiting for the same one.
-        async with asyncio.timeout(10):
-            yield b"two"
-            await asyncio.sleep(1)
-            yield b"three"
+    async def check() -> None:
+        arrived = asyncio.Event()
 
-    async def collect() -> list[tuple[bytes, float]]:
-        started = time.monotonic()
-        return [(chunk, time.monotonic() - started) async for chunk in abatched(source(), age=0.05)]
+        async def source() -> AsyncIterator[bytes]:
+            yield b"one,"
+            # More than the age, several times: what waits for the row must go on waiting for the same one.
+            async with asyncio.timeout(8):
+                yield b"two"
+                await arrived.wait()
+                yield b"three"
 
-    arrivals = asyncio.run(collect())
-    assert [chunk for chunk, _ in arrivals] == [b"one,two", b"three"]
-    assert 0.04 < arrivals[0][1] < 0.5
-    assert arrivals[1][1] > 0.9
+        chunks = abatched(source(), age=1)
+        assert await anext(chunks) == b"one,two", "they wait for each other as long as the age lasts"
+        arrived.set()
+        assert [chunk async for chunk in chunks] == [b"three"]
+
+    asyncio.run(check())
 
 
 def test_in_the_same_thread_the_age_ends_when_the_next_row_comes() -> None:
@@ -168,12 +171,12 @@ def test_closing_closes_the_source_and_ends_its_thread(thread: bool) -> None:
         finally:
             closed_in.append(threading.current_thread())
 
-    with closing(batched(source(), size=30, thread=thread)) as chunks:
+    with closing(batched(source(), size=30, age=NEVER, thread=thread)) as chunks:
         assert next(chunks) == b"row" * 10
     _wait_for(lambda: closed_in)
     assert (closed_in[0] is threading.current_thread()) is not thread
     if thread:
-        closed_in[0].join(5)
+        closed_in[0].join(20)
         assert not closed_in[0].is_alive()
 
 
@@ -191,7 +194,7 @@ def test_a_source_to_which_somebody_else_holds_on_is_closed_too(thread: bool) ->
     source = rows()
     with closing(batched(source, size=3, thread=thread)) as chunks:
         next(chunks)
-    assert closed.wait(5)
+    assert closed.wait(20)
 
 
 def test_a_source_that_blocks_is_closed_as_soon_as_it_yields_and_nobody_waits_for_it() -> None:
@@ -200,7 +203,7 @@ def test_a_source_that_blocks_is_closed_as_soon_as_it_yields_and_nobody_waits_fo
     def source() -> Iterator[bytes]:
         try:
             yield b"one"
-            goes_on.wait(10)
+            goes_on.wait(60)
             yield b"two"
         finally:
             closed.set()
@@ -209,10 +212,10 @@ def test_a_source_that_blocks_is_closed_as_soon_as_it_yields_and_nobody_waits_fo
     assert next(chunks) == b"one"
     started = time.monotonic()
     chunks.close()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert not closed.is_set()
     goes_on.set()
-    assert closed.wait(5)
+    assert closed.wait(20)
 
 
 def test_what_is_dropped_without_being_closed_leaves_no_thread_behind() -> None:
@@ -291,7 +294,7 @@ def test_a_slow_client_makes_the_source_wait() -> None:
             produced.append(number)
             yield b"12345"
 
-    with closing(batched(source(), size=50, thread=True)) as chunks:
+    with closing(batched(source(), size=50, age=NEVER, thread=True)) as chunks:
         next(chunks)
         time.sleep(0.3)
         # One chunk is with us, one is ready, and a row waits to be taken.
@@ -308,7 +311,7 @@ def test_a_slow_client_makes_an_async_source_wait() -> None:
             yield b"12345"
 
     async def consume() -> None:
-        async with aclosing(abatched(source(), size=50)) as chunks:
+        async with aclosing(abatched(source(), size=50, age=NEVER)) as chunks:
             for _ in range(5):
                 before = len(produced)
                 assert await anext(chunks) == b"12345" * 10
@@ -321,17 +324,24 @@ def test_a_slow_client_makes_an_async_source_wait() -> None:
 def test_a_chunk_that_leaves_by_age_does_not_take_another_with_it() -> None:
     """While the first is on its way to the client, full ones become ready."""
 
-    async def source() -> AsyncIterator[bytes]:
-        yield b"a"
-        await asyncio.sleep(0.1)
-        for letter in (b"b", b"c", b"d"):
-            yield letter * 4
-
     async def consume() -> list[bytes]:
+        left, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def source() -> AsyncIterator[bytes]:
+            yield b"a"
+            await left.wait()
+            goes_on.set()
+            for letter in (b"b", b"c", b"d"):
+                yield letter * 4
+
         chunks = []
         async for chunk in abatched(source(), size=4, age=0.02):
             chunks.append(chunk)
-            await asyncio.sleep(0.2)
+            left.set()
+            await goes_on.wait()
+            # Turns enough for the source to make the next chunk ready.
+            for _ in range(10):
+                await asyncio.sleep(0)
         return chunks
 
     assert asyncio.run(consume()) == [b"a", b"bbbb", b"cccc", b"dddd"]
@@ -436,7 +446,7 @@ def test_closing_closes_the_source_of_the_records() -> None:
 
 
 def _wait_for(condition: Callable[[], object]) -> None:
-    give_up = time.monotonic() + 5
+    give_up = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < give_up
         time.sleep(0.01)

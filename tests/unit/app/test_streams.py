@@ -147,26 +147,30 @@ def test_stream_past_the_bound_is_refused_and_never_started(own_registry: Regist
 def test_time_limit_breaks_off(
     own_registry: Registry, lines: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(middleware, "STREAM_SECONDS", 0.1)
+    monkeypatch.setattr(middleware, "STREAM_SECONDS", 1)
     own_registry.limit = 1
     response, chunks = _serve(iter(lambda: b"row\n", b""))
     next(chunks)
-    time.sleep(0.3)
-    assert lines()[-1]["outcome"] == "stopped", "logged at its time, though nobody asked for a chunk"
+    give_up = time.monotonic() + 20
+    while lines()[-1].get("outcome") != "stopped":
+        assert time.monotonic() < give_up, "logged at its time, though nobody asked for a chunk"
+        time.sleep(0.05)
     assert lines()[-1]["reason"] == "its time was up"
     assert _serve(iter([]))[0].status_code == 503, "the thread is not free yet"
     with pytest.raises(StreamStopped):
         next(chunks)
     response.close()
     assert [line.get("outcome") for line in lines()] == [None, "stopped"]
-    assert _serve(iter([]))[0].status_code == 200
+    after, _ = _serve(iter([]))
+    assert after.status_code == 200
+    after.close()
 
 
 def test_source_that_ends_after_its_stream_was_broken_off_does_not_complete_it(own_registry: Registry) -> None:
     def source() -> Iterator[bytes]:
         yield b"row\n"
         own_registry.stop_within(0)
-        time.sleep(0.2)
+        assert registry.current.stopped.wait(20)
 
     response, chunks = _serve(source())
     next(chunks)
@@ -188,13 +192,13 @@ def test_stopping_leaves_streams_their_time_and_ends_pauses(
     next(chunks)
     assert not own_registry.stopping
     started = time.monotonic()
-    own_registry.stop_within(0.3)
+    own_registry.stop_within(1)
     own_registry.stop_within(60)
     assert own_registry.stopping
     assert list(rest) == [b"row\n"]
     with pytest.raises(StreamStopped):
         next(chunks)
-    assert 0.2 < time.monotonic() - started < 5
+    assert 0.5 < time.monotonic() - started < 20
     response.close()
     short.close()
     assert [line["outcome"] for line in lines() if "outcome" in line] == ["completed", "stopped"]
@@ -210,7 +214,7 @@ def test_stop_wakes_the_thread_that_is_sending(own_registry: Registry) -> None:
 
     response, _ = _serve(iter([b"row\n"]), **{"gunicorn.socket": Connection()})
     own_registry.stop_within(0)
-    assert hung_up.wait(5)
+    assert hung_up.wait(20)
     response.close()
 
 

@@ -2,6 +2,7 @@ import dataclasses
 import gzip
 import socket
 import ssl
+import threading
 import time
 from types import SimpleNamespace
 
@@ -37,57 +38,111 @@ def six(stream):
     return type(stream)(6)
 
 
+@pytest.fixture
+def three(stream):
+    """A stream whose rows are to be on time: they are a second apart, by which no busy machine delays one."""
+    return type(stream)(3)
+
+
+class Client:
+    """Notes the rows that a client has time-stamped, for a server that waits for that."""
+
+    def __init__(self):
+        self._changed = threading.Condition()
+        self._rows = 0
+
+    def on_read(self, recorder):
+        with self._changed:
+            self._rows = recorder.row_count
+            self._changed.notify_all()
+
+    def has(self, rows):
+        """Make a step of a server: wait until the client has so many rows, and send nothing."""
+
+        def step():
+            with self._changed:
+                assert self._changed.wait_for(lambda: self._rows >= rows, 30)
+            return b""
+
+        return step
+
+
+@pytest.fixture
+def client():
+    return Client()
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Look for what follows the end of a response for as long as no busy machine delays it."""
+    monkeypatch.setattr(observe_module, "_SURPLUS_WAIT", 1)
+
+
 def results(observation):
     return [verdict.result for verdict in judge(observation)]
 
 
 @pytest.mark.parametrize("ahead", [0, 3600, -3600])
-def test_a_good_stream_passes_whatever_the_apps_clock_says(six, serve, ahead):
-    url = serve([six.header(CHUNKED), *rows(six, 0.1, ahead=ahead), six.chunk(b"")])
-    seen = observe(url, timeout=10)
+def test_a_good_stream_passes_whatever_the_apps_clock_says(three, serve, ahead):
+    url = serve([three.header(CHUNKED), *rows(three, 1, 3, ahead=ahead), three.chunk(b"")])
+    seen = observe(url, timeout=30)
     assert overall(judge(seen)) == "PASS", judge(seen)
-    assert (seen.ended, seen.chunk_count, seen.row_count, seen.byte_count) == ("terminated", 6, 6, 384)
-    assert 0 <= seen.ttfb < 0.4 < seen.duration < 5
+    assert (seen.ended, seen.chunk_count, seen.row_count, seen.byte_count) == ("terminated", 3, 3, 192)
+    assert 0 <= seen.ttfb < 1 < 1.5 < seen.duration < 20
 
 
 def test_arrivals_never_go_backward(six, serve, monkeypatch):
     """Even if the wall clock is set while the stream runs."""
-    url = serve([six.header(CHUNKED), *rows(six, 0.02), six.chunk(b"")])
+    sent = []
+
+    def note():
+        sent.append(time.perf_counter())
+        return b""
+
+    url = serve([note, six.header(CHUNKED), *rows(six, 0.02), note, six.chunk(b"")])
     start = time.time()
     set_back = SimpleNamespace(time=lambda: 2 * start - time.time(), perf_counter=time.perf_counter)
     monkeypatch.setattr(observe_module, "time", set_back)
-    times = [read.at for read in observe(url, timeout=10).reads]
+    began = time.perf_counter()
+    seen = observe(url, timeout=30)
+    took = time.perf_counter() - began
+    times = [read.at for read in seen.reads]
     assert times == sorted(times)
-    assert 0.1 <= times[-1] - times[0] < 5
+    # What the server was asked for after the start, and what was read after the server had sent it.
+    assert sent[1] - sent[0] < times[-1] - seen.started_at < took
 
 
 def test_rows_that_all_come_at_the_end_fail(six, serve):
     def body():
-        return b"".join(six.chunk(six.row(row, start + 0.1 * (row - 1))) for row in range(1, 7)) + six.chunk(b"")
+        first = time.time() - 0.6
+        return b"".join(six.chunk(six.row(row, first + 0.1 * (row - 1))) for row in range(1, 7)) + six.chunk(b"")
 
-    start = time.time() + 0.1
-    seen = observe(serve([six.header(CHUNKED), 0.7, body]), timeout=10)
+    seen = observe(serve([six.header(CHUNKED), 0.7, body]), timeout=30)
     assert results(seen) == ["PASS", "PASS", "FAIL"]
     assert "all rows arrived together at the end" in judge(seen)[2].sentence
 
 
-def test_bursts_fail(serve, stream):
-    start = time.time() + 0.05
-    bursts = [
-        b"".join(stream.chunk(stream.row(row, start + 0.05 * row)) for row in range(first, first + 3))
-        for first in (1, 4, 7, 10)
+def test_bursts_fail(serve, stream, client):
+    def burst(first):
+        made = time.time() - 0.15
+        return b"".join(stream.chunk(stream.row(first + row, made + 0.05 * row)) for row in range(3))
+
+    # The pause begins when the client has the burst before, so that no two of them are read at once.
+    steps = [
+        step for first in (1, 4, 7, 10) for step in (0.17, lambda first=first: burst(first), client.has(first + 2))
     ]
-    steps = [step for burst in bursts for step in (0.17, burst)]
-    seen = observe(serve([stream.header(CHUNKED), 0.05, *steps, stream.chunk(b"")]), timeout=10)
+    url = serve([stream.header(CHUNKED), *steps, stream.chunk(b"")])
+    seen = observe(url, timeout=30, on_read=client.on_read)
     assert results(seen) == ["PASS", "PASS", "FAIL"]
     assert "in 4 bursts of about 192 bytes" in judge(seen)[2].sentence
 
 
 @pytest.mark.parametrize("end", ["close", "reset"])
 @pytest.mark.parametrize("framing", [CHUNKED, "Content-Length: 384"])
-def test_a_stream_that_is_cut_fails(six, serve, framing, end):
-    url = serve([six.header(framing), *rows(six, 0.03, 3, framing == CHUNKED), 0.05, end])
-    seen = observe(url, timeout=10)
+def test_a_stream_that_is_cut_fails(six, serve, client, framing, end):
+    # A reset takes back what the client has not read.
+    url = serve([six.header(framing), *rows(six, 0.03, 3, framing == CHUNKED), client.has(3), end])
+    seen = observe(url, timeout=30, on_read=client.on_read)
     assert (seen.ended, seen.row_count) == ("truncated", 3)
     assert results(seen)[:2] == ["FAIL", "FAIL"]
 
@@ -98,16 +153,16 @@ def test_a_stream_until_close_that_is_reset_is_truncated(six, serve):
 
 
 def test_a_cut_that_ends_in_a_terminating_chunk_fails(six, serve):
-    seen = observe(serve([six.header(CHUNKED), *rows(six, 0.1, 3), six.chunk(b"")]), timeout=10)
+    seen = observe(serve([six.header(CHUNKED), *rows(six, 1, 3), six.chunk(b"")]), timeout=30)
     assert results(seen) == ["PASS", "FAIL", "PASS"]
 
 
-def test_content_length(six, serve):
-    seen = observe(serve([six.header("Content-Length: 384"), *rows(six, 0.1, framed=False)]), timeout=10)
+def test_content_length(three, serve):
+    seen = observe(serve([three.header("Content-Length: 192"), *rows(three, 1, 3, framed=False)]), timeout=30)
     assert results(seen) == ["PASS", "PASS", "PASS"]
 
 
-def test_more_than_content_length_fails(six, serve):
+def test_more_than_content_length_fails(six, serve, patient):
     seen = observe(
         serve([six.header("Content-Length: 384"), *rows(six, 0.01, framed=False), 0.02, b"more"]), timeout=10
     )
@@ -115,8 +170,8 @@ def test_more_than_content_length_fails(six, serve):
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_until_close(six, serve, version):
-    seen = observe(serve([six.header(version=version), *rows(six, 0.1, framed=False), "close"]), timeout=10)
+def test_until_close(three, serve, version):
+    seen = observe(serve([three.header(version=version), *rows(three, 1, 3, framed=False), "close"]), timeout=30)
     assert (seen.http_version, seen.ended, seen.framing) == (version, "closed", "until close")
     assert results(seen) == ["INCONCLUSIVE", "PASS", "PASS"]
 
@@ -134,22 +189,22 @@ def test_a_second_response_inside_the_body_fails(six, serve):
 
 
 def test_a_stream_without_end_ends_at_the_time_limit(six, serve):
-    seen = observe(serve([six.header(CHUNKED), *rows(six, 0.01, 3)]), timeout=0.4)
+    seen = observe(serve([six.header(CHUNKED), *rows(six, 0.01, 3)]), timeout=2)
     assert (seen.ended, seen.row_count) == ("timeout", 3)
-    assert 0.4 <= seen.duration < 3
+    assert 1 < seen.duration < 10
     assert results(seen)[:2] == ["INCONCLUSIVE", "INCONCLUSIVE"]
 
 
 def test_a_body_that_trickles_does_not_extend_the_time_limit(six, serve):
-    seen = observe(serve([six.header(CHUNKED), *[six.chunk(b"."), 0.05] * 100]), timeout=0.4)
+    seen = observe(serve([six.header(CHUNKED), *[six.chunk(b"."), 0.05] * 400]), timeout=1)
     assert seen.ended == "timeout"
-    assert seen.duration < 3
+    assert seen.duration < 10
 
 
 def test_a_body_that_floods_ends_at_the_time_limit(serve):
-    seen = observe(serve([b"HTTP/1.1 200 OK\r\n\r\n", (b"x: y\r\n" * 1000,)]), timeout=0.2, max_bytes=1 << 40)
+    seen = observe(serve([b"HTTP/1.1 200 OK\r\n\r\n", (b"x: y\r\n" * 1000,)]), timeout=1, max_bytes=1 << 40)
     assert seen.ended == "timeout"
-    assert seen.duration < 3
+    assert seen.duration < 10
 
 
 def test_a_body_that_is_too_large_ends_at_the_size_limit(six, serve):
@@ -160,7 +215,6 @@ def test_a_body_that_is_too_large_ends_at_the_size_limit(six, serve):
 def test_endless_headers_end(serve):
     seen = observe(serve([b"HTTP/1.1 200 OK\r\n", (b"x: y\r\n" * 1000,)]), timeout=10)
     assert (seen.status, seen.ended) == (None, "protocol_error")
-    assert seen.duration < 5
 
 
 def test_a_chunk_of_2_to_the_64_ends(six, serve):
@@ -222,8 +276,8 @@ def secured(authority, server):
     return start
 
 
-def test_https(six, secured, cacert):
-    seen = observe(secured([six.header(CHUNKED), *rows(six, 0.4), six.chunk(b"")]), timeout=10, cacert=cacert)
+def test_https(three, secured, cacert):
+    seen = observe(secured([three.header(CHUNKED), *rows(three, 1, 3), three.chunk(b"")]), timeout=30, cacert=cacert)
     assert overall(judge(seen)) == "PASS", judge(seen)
 
 
@@ -328,9 +382,10 @@ OK = b"HTTP/1.1 200 OK\r\n"
 )
 def test_bad_servers_end_in_a_verdict(server, steps, ended, framing):
     one = server(steps)
-    seen = observe(f"http://127.0.0.1:{one.port}/", timeout=1, max_bytes=100_000)
+    # What does not last until the time limit ends long before it.
+    seen = observe(f"http://127.0.0.1:{one.port}/", timeout=1 if ended == "timeout" else 60, max_bytes=100_000)
     assert (seen.ended, results(seen)[0]) == (ended, framing)
-    assert seen.duration < 5
+    assert seen.duration < 30
     assert len(one.requests) == 1
     assert as_text([("stream", seen)], judge(seen))
 
@@ -348,19 +403,20 @@ def test_bad_servers_end_in_a_verdict(server, steps, ended, framing):
         ([SETTINGS, HEADERS, b"\0\0\4\x08\0\0\0\0\1\0\0\0\0"], "protocol_error"),
         ([b"HTTP/1.1 400 Bad Request\r\n\r\n", "close"], "protocol_error"),
         ([SETTINGS, HEADERS, "close"], "truncated"),
-        ([SETTINGS, HEADERS, 0.2, "reset"], "truncated"),
+        ([SETTINGS, HEADERS, 1, "reset"], "truncated"),
     ],
 )
 def test_bad_http2_servers_end_in_a_verdict(secured, cacert, steps, ended):
-    seen = observe(secured(steps), timeout=1, max_bytes=100_000, protocol="HTTP/2", cacert=cacert)
+    limit = 1 if ended == "timeout" else 60
+    seen = observe(secured(steps), timeout=limit, max_bytes=100_000, protocol="HTTP/2", cacert=cacert)
     assert seen.ended == ended, seen.error
-    assert seen.duration < 5
+    assert seen.duration < 30
     assert judge(seen)[0].result == ("INCONCLUSIVE" if ended in ("timeout", "too_large") else "FAIL")
 
 
 def test_a_handshake_that_stalls_ends_at_the_time_limit(serve):
-    with pytest.raises(NothingObserved, match=r"did not end within 0\.3 s"):
-        observe(serve([]).replace("http:", "https:"), timeout=0.3, protocol="HTTP/2")
+    with pytest.raises(NothingObserved, match=r"did not end within 1 s"):
+        observe(serve([]).replace("http:", "https:"), timeout=1, protocol="HTTP/2")
 
 
 # Two requests on a connection, and a client that stalls
@@ -384,29 +440,32 @@ def test_a_connection_is_used_again(six, server):
         [b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "close"],
     ],
 )
-def test_a_connection_that_is_not_kept_is_not_used_again(serve, answer):
+def test_a_connection_that_is_not_kept_is_not_used_again(serve, patient, answer):
     first, second = observe_reuse(serve(answer), timeout=10)
     assert (first.byte_count, second) == (3, None)
 
 
-def test_what_is_left_of_the_first_response_is_not_taken_for_the_second(server):
+def test_what_is_left_of_the_first_response_is_not_taken_for_the_second(server, patient):
     one = server([b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", 0.02, b"def", "request", b"more"])
     first, second = observe_reuse(f"http://127.0.0.1:{one.port}/", timeout=10)
     assert (results(first)[0], second) == ("FAIL", None)
 
 
-def test_a_client_that_stalls_begins_with_the_body_and_notes_when(six, serve):
-    seen = observe(serve([six.header(CHUNKED), 0.2, *rows(six, 0.02), six.chunk(b"")]), timeout=10, stall=1.0)
-    assert seen.header_at + 0.2 <= seen.stall.began
-    assert 1.0 <= seen.stall.ended - seen.stall.began < 3
-    assert 0 < seen.stall.byte_count < 384
+def test_a_client_that_stalls_begins_with_the_body_and_notes_when(six, serve, client):
+    first, *others = rows(six, 0.02)
+    url = serve([six.header(CHUNKED), 0.5, first, client.has(1), *others, six.chunk(b"")])
+    seen = observe(url, timeout=30, stall=1.0, on_read=client.on_read)
+    # Not with the header, which came half a second before the first row was produced.
+    assert seen.rows[0].produced - 0.1 < seen.stall.began
+    assert 0.9 < seen.stall.ended - seen.stall.began < 10
+    assert seen.stall.byte_count == 64
     assert (seen.ended, seen.byte_count) == ("terminated", 384)
-    assert min(row.arrived for row in seen.rows[2:]) > seen.stall.ended
+    assert min(row.arrived for row in seen.rows[1:]) > seen.stall.ended
 
 
 def test_a_stall_does_not_extend_the_time_limit(six, serve):
-    seen = observe(serve([six.header(CHUNKED), *rows(six, 0.02)]), timeout=0.5, stall=30)
-    assert (seen.ended, seen.duration < 3) == ("timeout", True)
+    seen = observe(serve([six.header(CHUNKED), *rows(six, 0.02)]), timeout=1, stall=30)
+    assert (seen.ended, seen.duration < 10) == ("timeout", True)
 
 
 def test_the_request_in_http10(server):
@@ -416,8 +475,8 @@ def test_the_request_in_http10(server):
 
 
 def test_tls_where_none_is_spoken(serve):
-    with pytest.raises(NothingObserved, match=r"TLS handshake with 127.0.0.1 port .* did not end within 0.3 s"):
-        observe(serve([]).replace("http:", "https:"), timeout=0.3)
+    with pytest.raises(NothingObserved, match=r"TLS handshake with 127.0.0.1 port .* did not end within 1 s"):
+        observe(serve([]).replace("http:", "https:"), timeout=1)
 
 
 @pytest.mark.parametrize(
