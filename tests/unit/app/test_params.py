@@ -5,17 +5,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from django.test import Client
 from download.formats import FORMATS, Format
-from download.params import (
-    MAX_BYTES,
-    MAX_DURATION_MS,
-    BadParameter,
-    BinaryParams,
-    CsvParams,
-    CsvStreamParams,
-    MeasureParams,
-    _Number,
-    parse,
-)
+from download.params import BadParameter, BinaryParams, CsvParams, CsvStreamParams, MeasureParams, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,8 +85,8 @@ def test_whatever_is_accepted_is_within_all_limits(query: dict[str, list[str]]) 
         assert len(str(refused)) < 600
         return
     assert set(query) <= set(NAMES)
-    assert params.rows * params.size <= MAX_BYTES
-    assert params.rows * params.delay_ms <= MAX_DURATION_MS
+    assert params.rows * params.size <= 64 << 20
+    assert params.rows * params.delay_ms <= 15 * 60_000
     assert 1 <= params.rows <= 100_000
     assert 32 <= params.size <= 65_536
     assert 0 <= params.delay_ms <= 300_000
@@ -110,16 +100,52 @@ VIEWS = {
     "/binary": BinaryParams,
 }
 ALL_NAMES = sorted({one.name for kind in VIEWS.values() for one in fields(kind)})
+BOUNDS = [
+    ("/download_csv", "rows", 1, 100_000),
+    ("/download_csv", "delay_ms", 0, 60_000),
+    ("/download_csv_streaming", "rows", 1, 10_000_000),
+    ("/download_csv_streaming", "delay_ms", 0, 60_000),
+    ("/measure", "rows", 1, 100_000),
+    ("/measure", "size", 32, 65_536),
+    ("/measure", "delay_ms", 0, 300_000),
+    ("/measure", "fail_after", 0, 99_999),
+    ("/measure", "heartbeat_ms", 0, 60_000),
+    ("/binary", "size", 1, 4_294_967_296),
+    ("/binary", "chunk_bytes", 64, 1_048_576),
+]
+# What leaves a bound alone to decide.
+BESIDE = {
+    "rows": {"delay_ms": "0"},
+    "delay_ms": {"rows": "1"},
+    "fail_after": {"rows": "100000", "delay_ms": "0"},
+    "heartbeat_ms": {"format": "sse"},
+}
+
+
+@pytest.mark.parametrize(("path", "name", "lowest", "highest"), BOUNDS)
+def test_each_bound_is_accepted_and_what_is_beyond_it_is_refused(
+    path: str, name: str, lowest: int, highest: int
+) -> None:
+    def asked(value: int) -> object:
+        beside = {**BESIDE.get(name, {}), name: str(value)}
+        if path == "/measure" and name == "rows":
+            beside["size"] = "32"
+        return getattr(parse(VIEWS[path], ((each, [text]) for each, text in beside.items())), name)
+
+    assert [asked(lowest), asked(highest)] == [lowest, highest]
+    for beyond in (lowest - 1, highest + 1):
+        with pytest.raises(BadParameter, match=f"^{name} is "):
+            asked(beyond)
+
+
+def test_the_bounds_are_of_all_numbers() -> None:
+    numbers = {(path, one.name) for path, kind in VIEWS.items() for one in fields(kind) if "int" in str(one.type)}
+    assert numbers == {(path, name) for path, name, _, _ in BOUNDS}
+
+
 # Around every bound, and each of the words.
 TELLING = sorted(
-    {
-        str(edge + step)
-        for kind in VIEWS.values()
-        for one in fields(kind)
-        if isinstance(one.metadata["allowed"], _Number)
-        for edge in (one.metadata["allowed"].lowest, one.metadata["allowed"].highest)
-        for step in (-1, 0, 1)
-    }
+    {str(edge + step) for _, _, *edges in BOUNDS for edge in edges for step in (-1, 0, 1)}
     | {"row", "batch", "text", "sse", "ndjson", "no", "yes", "100", "1000"}
 )
 queries = st.one_of(
