@@ -17,8 +17,8 @@ from streamproof.request import Request, parse_address, parse_target
 CHUNKED = "Transfer-Encoding: chunked"
 
 
-def observe(url, *, stall=0.0, **options):
-    return observe_module.observe(Request(url, **options), stall=stall)
+def observe(url, *, stall=0.0, on_read=None, **options):
+    return observe_module.observe(Request(url, **options), stall=stall, on_read=on_read)
 
 
 def observe_reuse(url, **options):
