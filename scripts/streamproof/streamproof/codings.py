@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 # How much is turned out at a time: what a small read blows up to is not to be in memory in one piece.
 _PIECE = 1 << 20
+# The empty stored block after which all that was put in can be read (RFC 1951 section 3.2.4; zlib: Z_SYNC_FLUSH).
+_SYNC_FLUSH = b"\x00\x00\xff\xff"
 
 
 class Gzip:
@@ -12,6 +14,7 @@ class Gzip:
 
     Attributes:
         error: why it cannot be undone any further, in words.
+        flushes: how often the compressor was flushed, by the markers that this leaves.
     """
 
     def __init__(self) -> None:
@@ -19,9 +22,14 @@ class Gzip:
         self._member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
         self._within = False
         self.error: str | None = None
+        self.flushes = 0
+        self._tail = b""
 
     def undo(self, data: bytes) -> Iterator[bytes]:
         """Yield what bytes of the body decode to."""
+        tail = self._tail + data
+        self.flushes += tail.count(_SYNC_FLUSH)
+        self._tail = tail[1 - len(_SYNC_FLUSH) :]
         while data and self.error is None:
             self._within = True
             try:

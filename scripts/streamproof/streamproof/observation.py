@@ -32,12 +32,25 @@ Role = Literal[
 class Read(NamedTuple):
     """One read from the socket: when it returned, how many body bytes it brought, how long it had to wait.
 
-    A read that brought nothing but header or framing has size 0.
+    A read that brought nothing but header or framing has size 0. Unfinished are the bytes, by then, of a line that had
+    begun and not ended, where lines make events.
     """
 
     at: float
     size: int
     waited: float
+    unfinished: int = 0
+
+
+class Event(NamedTuple):
+    """One event, as `events` tells them apart.
+
+    When the read that brought its end returned, its bytes, and a checksum by which to know it again.
+    """
+
+    arrived: float
+    size: int
+    digest: int
 
 
 class Row(NamedTuple):
@@ -93,6 +106,9 @@ class Observation:
         chunks, chunk_count: sizes of the complete chunks, up to a limit; the number of all.
         unfinished_chunk: bytes that arrived of a chunk that was not completed.
         rows, row_count: every row, up to a limit; the number of all.
+        events, event_count: every event, up to a limit; the number of all.
+        connect_seconds: how long TCP took to connect; 0 where a connection is used again.
+        sync_flushes: how often the compressor was flushed, by the markers in gzip's bytes; None if it is not gzip.
         misnumbered: the first row out of sequence, where rows carry numbers.
         byte_count, sha256: of the body, after its transfer coding and, where that is gzip, its content coding were
             undone. So are the sizes of reads and rows.
@@ -140,6 +156,10 @@ class Observation:
     unfinished_chunk: int | None = None
     rows: list[Row] = field(default_factory=list)
     row_count: int = 0
+    events: list[Event] = field(default_factory=list)
+    event_count: int = 0
+    connect_seconds: float = 0.0
+    sync_flushes: int | None = None
     misnumbered: Misnumbered | None = None
     sha256_zeroed: str | None = None
     second_status_line: int | None = None

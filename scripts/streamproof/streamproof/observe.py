@@ -94,6 +94,7 @@ class _Asker:
         self._now = _steady_wall_clock()
         self._started_at = self._now()
         self._deadline = self._started_at + self._timeout
+        self._connect_seconds = 0.0
 
     def http1_recorder(self) -> Http1Recorder:
         """Make a recorder for one request in HTTP/1.1 or HTTP/1.0."""
@@ -112,6 +113,7 @@ class _Asker:
     def ask(self, connection: socket.socket, recorder: Recorder, stall: float = 0.0) -> Observation:
         """Send the request and read until it has ended."""
         recorder.started(self._started_at)
+        recorder.connected(self._connect_seconds)
         # Before writing, so that whatever is produced for this request is produced later.
         recorder.sent(self._now())
         try:
@@ -151,7 +153,9 @@ class _Asker:
                 if stalling:  # before connecting: the window that TCP may open to is agreed on then
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _STALL_BUFFER)
                 connection.settimeout(self._remaining())
+                began = self._now()
                 connection.connect(address)
+                self._connect_seconds = self._now() - began
                 return self._secure(connection, self._context) if self._context else connection
             except OSError as error:
                 connection.close()

@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from streamproof.codings import Gzip
-from streamproof.observation import ChunkRun, End, Misnumbered, Observation, Protocol, Read, Row, Stall
+from streamproof.events import Piece, Splitter, event_format, splitter
+from streamproof.observation import ChunkRun, End, Event, Misnumbered, Observation, Protocol, Read, Row, Stall
 from streamproof.promise import parse_promise
 from streamproof.request import Request
 
 # Memory stays bounded whatever the server sends: beyond these, things are counted but not kept one by one.
 MAX_READS = 200_000
 MAX_ROWS = 200_000
+MAX_EVENTS = 200_000
 MAX_CHUNK_RUNS = 200_000
 MAX_LINE = 1 << 20
 MAX_HEADER = 64 << 10  # also the limit for one chunk's extensions, and for the trailer
@@ -55,7 +57,8 @@ class Recorder(ABC):
         self._headers: list[tuple[str, str]] = []
         self._gzip: Gzip | None = None
         self._taken = 0
-        self._body = _Body(timed=False, events=False, began=0.0)
+        self._connect_seconds = 0.0
+        self._body = _Body(timed=False, content_type=None, began=0.0)
         self._reads: list[Read] = []
         self._read_count = 0
         self._chunks: list[ChunkRun] = []
@@ -70,6 +73,10 @@ class Recorder(ABC):
     def started(self, at: float) -> None:
         """Note when the connection is begun."""
         self._started_at = at
+
+    def connected(self, seconds: float) -> None:
+        """Note how long TCP took to connect."""
+        self._connect_seconds = seconds
 
     def sent(self, at: float) -> None:
         """Note when the request is about to be written."""
@@ -104,7 +111,7 @@ class Recorder(ABC):
         self._take(data, at)
         self._read_count += 1
         if len(self._reads) < MAX_READS:
-            self._reads.append(Read(at, self._body.byte_count - before, waited))
+            self._reads.append(Read(at, self._body.byte_count - before, waited, self._body.unfinished))
 
     def to_send(self) -> bytes:
         """Return what the protocol wants written in answer to what was fed; HTTP/1.1 never wants anything."""
@@ -157,6 +164,10 @@ class Recorder(ABC):
             unfinished_chunk=self._unfinished_chunk,
             rows=body.rows,
             row_count=body.row_count,
+            events=body.events,
+            event_count=body.event_count,
+            connect_seconds=self._connect_seconds,
+            sync_flushes=None if self._gzip is None else self._gzip.flushes,
             misnumbered=body.misnumbered,
             sha256_zeroed=body.digest_zeroed(),
             second_status_line=body.second_status_line,
@@ -174,7 +185,7 @@ class Recorder(ABC):
         if self.ended is None:
             if self._gzip is not None and how in ("terminated", "closed"):
                 self._gzip.finish()
-            self._body.finish(at)
+            self._body.finish(at, whole=how in ("terminated", "closed"))
             self.ended, self._ended_at, self._error = how, at, error
 
     def _take_header(
@@ -191,7 +202,7 @@ class Recorder(ABC):
             promise = None  # the judge sees the header too, and says what is wrong with it
         self._body = _Body(
             timed=promise is not None and promise.times_zeroed,
-            events=values.get("content-type", "").split(";")[0].strip().lower() == "text/event-stream",
+            content_type=values.get("content-type"),
             began=at,
         )
 
@@ -212,17 +223,21 @@ class Recorder(ABC):
 
 
 class _Body:
-    """Counts, hashes and splits the body into rows as it comes, without keeping it.
+    """Counts, hashes and splits the body into rows and events as it comes, without keeping it.
 
     Args:
         timed: rows carry a number and a production time.
-        events: it is a stream of server-sent events.
+        content_type: the value of the header, if there is one.
         began: when it began.
     """
 
-    def __init__(self, *, timed: bool, events: bool, began: float) -> None:
+    def __init__(self, *, timed: bool, content_type: str | None, began: float) -> None:
         self._timed = timed
-        self._events = events
+        self._splitter: Splitter | None = splitter(content_type)
+        self._server_sent = event_format(content_type) == "server-sent events"
+        self.events: list[Event] = []
+        self.event_count = 0
+        self._last_at = began
         self._last_meant = began
         self.heartbeat_count = 0
         self.longest_pause = 0.0
@@ -240,16 +255,27 @@ class _Body:
     def add(self, data: bytes, at: float) -> None:
         self.byte_count += len(data)
         self.sha256.update(data)
-        if data and not self._events:
+        if data and not self._server_sent:
             self._note_meant(at)
+        self._last_at = at
+        if self._splitter is not None:
+            for event in self._splitter.feed(data):
+                self._keep(event)
         *ended, rest = data.split(b"\n")
         for piece in ended:
             self._extend(piece + b"\n")
             self._end_line(at)
         self._extend(rest)
 
-    def finish(self, at: float) -> None:
-        """Take what is left as it is: the last line, if nothing ends it, is no row."""
+    @property
+    def unfinished(self) -> int:
+        return self._splitter.unfinished if self._splitter else 0
+
+    def finish(self, at: float, *, whole: bool) -> None:
+        """Take what is left as it is: a line that nothing ends is no row, but an event if that was the end."""
+        if self._splitter is not None and whole:
+            for event in self._splitter.finish():
+                self._keep(event)
         self._note_meant(at)
         self._look_for_status_line()
         self._zeroed.update(self._line)
@@ -261,6 +287,11 @@ class _Body:
 
     def digest_zeroed(self) -> str | None:
         return self._zeroed.hexdigest() if self._timed else None
+
+    def _keep(self, event: Piece) -> None:
+        self.event_count += 1
+        if len(self.events) < MAX_EVENTS:
+            self.events.append(Event(self._last_at, event.size, event.digest))
 
     def _extend(self, piece: bytes) -> None:
         self._line_length += len(piece)
@@ -276,7 +307,7 @@ class _Body:
 
     def _end_line(self, at: float) -> None:
         self._look_for_status_line()
-        if self._events:
+        if self._server_sent:
             # A line that begins with a colon is a comment, an empty one ends an event
             # (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream).
             if self._line_length == len(self._line) and self._line.startswith(b":"):

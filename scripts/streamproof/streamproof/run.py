@@ -163,8 +163,10 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return [_decode(item, one, where) for one in value]
     if get_origin(kind) is tuple and isinstance(value, list) and len(value) == len(get_args(kind)):
         return tuple(_decode(*pair, where) for pair in zip(get_args(kind), value, strict=True))
-    if hasattr(kind, "_fields") and isinstance(value, list) and len(value) == len(kind._fields):
-        return kind(*(_decode(*pair, where) for pair in zip(get_type_hints(kind).values(), value, strict=True)))
+    if hasattr(kind, "_fields") and isinstance(value, list):
+        hints = get_type_hints(kind)
+        if len(hints) - len(kind._field_defaults) <= len(value) <= len(hints):
+            return kind(*(_decode(*pair, where) for pair in zip(hints.values(), value, strict=False)))
     if get_origin(kind) is Literal and value in get_args(kind):
         return value
     if kind is str and isinstance(value, str):

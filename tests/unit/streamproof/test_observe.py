@@ -91,6 +91,12 @@ def test_a_good_stream_passes_whatever_the_apps_clock_says(three, serve, ahead):
     assert 0 <= seen.ttfb < 1 < 1.5 < seen.duration < 20
 
 
+def test_how_long_tcp_took_is_recorded_once_for_a_connection(stream, serve):
+    first, second = observe_reuse(serve([stream.chunked(), "request", stream.chunked()]), timeout=10)
+    assert 0 < first.connect_seconds < first.request_sent_at - first.started_at
+    assert second.connect_seconds == 0
+
+
 def test_arrivals_never_go_backward(six, serve, monkeypatch):
     """Even if the wall clock is set while the stream runs."""
     sent = []

@@ -37,7 +37,7 @@ def test_counts_hashes_and_times_rows(stream, record):
     assert seen.sha256 == hashlib.sha256(stream.body()).hexdigest()
     assert seen.sha256_zeroed in stream.promise
     assert seen.rows[:2] == [Row(1_700_000_002.0, 1_700_000_000.0, 64), Row(1_700_000_002.0, 1_700_000_000.1, 64)]
-    assert seen.reads[0][1:] == (768, 0.5)
+    assert seen.reads[0][1:] == (768, 0.5, 0)
 
 
 @given(cuts=cuts, which=st.sampled_from(["chunked", "length", "close", "surplus", "cut", "too large"]))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from justhtml import JustHTML
 from streamproof.expected import Expected
 from streamproof.judge import overall
-from streamproof.observation import ChunkRun, End, Misnumbered, Observation, Read, Role, Row, Stall
+from streamproof.observation import ChunkRun, End, Event, Misnumbered, Observation, Read, Role, Row, Stall
 from streamproof.page import as_html
 from streamproof.report import as_text
 from streamproof.run import FORMAT, QUESTIONS, ROLES, Run
@@ -36,7 +36,11 @@ observations = st.builds(
     ended=st.sampled_from(get_args(End)),
     ended_at=times,
     error=st.none() | st.text(),
-    reads=st.lists(st.builds(Read, times, counts, times), max_size=5),
+    reads=st.lists(st.builds(Read, times, counts, times, counts), max_size=5),
+    events=st.lists(st.builds(Event, times, counts, counts), max_size=8),
+    event_count=counts,
+    connect_seconds=times,
+    sync_flushes=st.none() | counts,
     read_count=counts,
     chunks=st.lists(st.builds(ChunkRun, counts, counts), max_size=3),
     chunk_count=counts,
@@ -106,6 +110,15 @@ def test_a_saved_run_keeps_its_verdicts(stream, record, saved):
     ]
 
 
+def test_what_an_older_file_lacks_has_its_default(saved):
+    values = json.loads(saved.read_text())
+    values["observations"][0]["reads"] = [read[:3] for read in values["observations"][0]["reads"]]
+    del values["observations"][0]["events"]
+    saved.write_text(json.dumps(values))
+    (seen,) = Run.load(saved).observations
+    assert (seen.events, {read.unfinished for read in seen.reads}) == ([], {0})
+
+
 def test_every_field_is_saved(saved):
     values = json.loads(saved.read_text())
     assert values.keys() == {"format"} | {field.name for field in dataclasses.fields(Run)}
@@ -143,6 +156,8 @@ def test_says_what_is_wrong_with_a_file(saved, change, complaint):
         ({"ended_at": float("nan")}, "ended_at has a wrong value"),
         ({"ended_at": 10**400}, "ended_at has a wrong value"),
         ({"rows": [[1.0, 1.0]]}, "rows has a wrong value"),
+        ({"reads": [[1.0, 1, 1.0, 1, 1]]}, "reads has a wrong value"),
+        ({"events": [[1.0, 1]]}, "events has a wrong value"),
         ({"rows": [[1.0, "x", 1]]}, "rows has a wrong value"),
         ({"headers": [["a"]]}, "headers has a wrong value"),
         ({"headers": {}}, "headers has a wrong value"),
