@@ -14,6 +14,7 @@ Environment, beside what streams.environment reads:
         REMOTE_ADDR from X-Forwarded-For: streams.requests does, for the log.
 """
 
+import atexit
 import importlib
 import os
 import shutil
@@ -23,6 +24,38 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+
+
+def _share_metrics() -> None:
+    """Name the folder through which the workers add up their metrics, before anything imports prometheus_client.
+
+    Three files for each worker, each 64 KiB long, of which only the pages in use take up memory: 4 or 8 KiB. Those of a
+    worker that died stay, as its counts do. So the chart's 16 MiB in /tmp last for more than a thousand workers.
+    A folder that the environment names is used as it is. This file is read again at SIGHUP, when the folder stays, and
+    by the new master after SIGUSR2, which needs one of its own.
+    """
+    pid = os.getpid()
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder and os.environ.get("STREAMS_METRICS_OF", str(pid)) == str(pid):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return
+    if "prometheus_client" in sys.modules:
+        sys.exit(
+            "Error: prometheus_client was imported before gunicorn.conf.py, so each worker would count for itself:"
+            " import it later, or set PROMETHEUS_MULTIPROC_DIR to an empty folder."
+        )
+    folder = tempfile.mkdtemp(prefix="metrics-")
+    os.environ |= {"PROMETHEUS_MULTIPROC_DIR": folder, "STREAMS_METRICS_OF": str(pid)}
+    atexit.register(_remove, folder, pid)
+
+
+def _remove(folder: str, pid: int) -> None:
+    # Workers are forked with this, and exit too.
+    if os.getpid() == pid:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_share_metrics()
 
 _SETTINGS = os.environ.setdefault("DJANGO_SETTINGS_MODULE", "streaming.settings")
 _PROJECT = _SETTINGS.partition(".")[0]
@@ -72,23 +105,8 @@ control_socket_disable = True
 logconfig_dict = logs.config()
 
 
-def on_starting(server: Any) -> None:
-    """Make the folder through which the workers add up their metrics, before the first of them needs it.
-
-    Three files for each worker, each 64 KiB long, of which only the pages in use take up memory: 4 or 8 KiB. Those of a
-    worker that died stay, as its counts do. So the chart's 16 MiB in /tmp last for more than a thousand workers.
-    """
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="metrics-")
-
-
 def child_exit(server: Any, worker: Any) -> None:
     """Forget the streams that a worker had open when it died."""
-    # Not imported above: prometheus_client looks for the folder when it is imported.
     from prometheus_client import multiprocess
 
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
-
-
-def on_exit(server: Any) -> None:
-    """Remove the folder."""
-    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
