@@ -1,5 +1,6 @@
 """Puts every streaming response under the rules of this package, so that views need not know of them."""
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -7,14 +8,18 @@ import time
 from collections.abc import AsyncIterator, Generator, Iterator
 
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
 
 from streams.around import around
 from streams.environment import STREAM_SECONDS
 from streams.registry import registry
-from streams.stream import AsyncBody, Body, Stream, unlogged
+from streams.stream import AsyncBody, Body, SentFile, Stream, unlogged
 
 _RETRY_SECONDS = 5
+# Bytes of a file that may be sent without a slot: most of it fits into what sockets hold, and pages have many such.
+_SMALL_FILE = 1 << 20
+# Bytes that are read from a file at a time, where sendfile isn't there; Django's 4 KiB are for small machines.
+_BLOCK = 64 << 10
 
 # Whatever server this runs in; where it is not gunicorn, nobody writes to that logger.
 logging.getLogger("gunicorn.error").addFilter(unlogged)
@@ -39,10 +44,23 @@ def bounded(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpRespo
             https://docs.djangoproject.com/en/5.2/ref/request-response/#django.http.StreamingHttpResponse
     """
     response = yield
-    # The body of an answer to HEAD is empty: no thread is held.
-    if not response.streaming or request.method == "HEAD":
+    if not response.streaming:
         return response
     asynchronous = isinstance(request, ASGIRequest)
+    # The body of these answers is empty: no thread is held.
+    if request.method == "HEAD" or response.status_code in (204, 304):
+        if asynchronous and not response.is_async:
+            response.streaming_content = _nothing()
+        return response
+    file, length = None, None
+    if isinstance(response, FileResponse):
+        file = response.file_to_stream
+        length = int(response["Content-Length"]) if "Content-Length" in response else None
+        response.block_size = max(response.block_size, _BLOCK)
+        if asynchronous and not response.is_async:
+            response.streaming_content = _in_threads(response.streaming_content)
+        if file is not None and length is not None and length < _SMALL_FILE:
+            return response
     if response.is_async != asynchronous:
         needed = "an asynchronous iterator under ASGI" if asynchronous else "a synchronous iterator under WSGI"
         raise WrongIterator(f"{request.path} must stream {needed}: Django collects the other before the first byte")
@@ -58,9 +76,23 @@ def bounded(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpRespo
     if not stream.begin(STREAM_SECONDS):
         response.close()
         return _refusal(request)
-    source = response.streaming_content
-    response.streaming_content = AsyncBody(stream, source) if asynchronous else Body(stream, source)
+    request.streamed = True
+    try:
+        source = response.streaming_content
+        body = AsyncBody(stream, source) if asynchronous else Body(stream, source)
+        response.streaming_content = body
+        if file is not None and isinstance(body, Body):
+            response.file_to_stream = SentFile(stream, body, file, length)
+    except BaseException:
+        stream.lose()
+        raise
     return response
+
+
+async def _in_threads(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield a file's chunks; each is read in a thread, as a disk may be slow."""
+    while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+        yield chunk
 
 
 @contextlib.contextmanager
@@ -112,7 +144,7 @@ def head_without_body(request: HttpRequest) -> Generator[None, HttpResponseBase,
     response = yield
     if request.method == "HEAD":
         if response.streaming:
-            response.streaming_content = _nothing() if response.is_async else ()
+            response.streaming_content = _nothing() if isinstance(request, ASGIRequest) else ()
         else:
             response.content = b""
     return response

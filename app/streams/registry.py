@@ -6,10 +6,14 @@ Nothing of Django, gunicorn or Prometheus is in here, so that gunicorn's master 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Protocol
+
+logger = logging.getLogger("streams")
 
 
 class StreamStopped(Exception):
@@ -31,6 +35,8 @@ class Held(Protocol):
 
     def stop(self, reason: str) -> None: ...  # noqa: D102
 
+    def lose(self) -> None: ...  # noqa: D102
+
 
 class _Place:
     """What holds a slot and is no stream."""
@@ -40,6 +46,9 @@ class _Place:
 
     def stop(self, reason: str) -> None:
         """Do nothing: to the registry it is over."""
+
+    def lose(self) -> None:
+        """Do nothing: its view gives it back."""
 
 
 class Registry:
@@ -72,20 +81,23 @@ class Registry:
         with self._changed:
             if self.limit is not None and len(self._held) >= self.limit:
                 return False
-            self._held.add(stream)
             # Only now, as a thread doesn't survive gunicorn's fork.
             if self._watcher is None:
-                self._watcher = threading.Thread(target=self._watch, name="stream-deadlines", daemon=True)
-                self._watcher.start()
+                watcher = threading.Thread(target=self._watch, name="stream-deadlines", daemon=True)
+                watcher.start()
+                self._watcher = watcher
+            self._held.add(stream)
             # Waking it up for each of thousands of streams would cost more than the streams.
             if self._deadline(stream) < self._wake_at:
                 self._changed.notify()
             return True
 
-    def release(self, stream: Held) -> None:
-        """Take a slot back; twice is once."""
+    def release(self, stream: Held) -> bool:
+        """Take a slot back, or return False when it had none."""
         with self._changed:
+            held = stream in self._held
             self._held.discard(stream)
+            return held
 
     @contextlib.contextmanager
     def slot(self) -> Iterator[bool]:
@@ -116,7 +128,12 @@ class Registry:
                     self._wake_at = float("-inf")
             # Without the lock: this writes a log line, and whoever reads the log may be slow.
             for stream in late:
-                stream.stop("its time was up" if stream.deadline <= now else "the worker is going")
+                try:
+                    stream.stop("its time was up" if stream.deadline <= now else "the worker is going")
+                except Exception:
+                    # No stream would ever be stopped again if this thread ended.
+                    logger.exception("a stream could not be stopped")
+                    self.release(stream)
 
     def _deadline(self, stream: Held) -> float:
         return stream.deadline if self._stop_at is None else min(stream.deadline, self._stop_at)
@@ -125,8 +142,29 @@ class Registry:
 registry = Registry()
 """That of this process."""
 
-current = threading.local()
-"""Its attribute `stopped` is the event of the stream that this thread serves."""
+current: ContextVar[threading.Event | None] = ContextVar("stopped", default=None)
+"""The event of the stream whose source runs here; a variable of the context, as that is copied into other threads."""
+
+
+begun: ContextVar[list[Held] | None] = ContextVar("begun", default=None)
+"""The streams that began with the request that is served here, where a server asks for them by `of_request`."""
+
+
+@contextlib.contextmanager
+def of_request() -> Iterator[None]:
+    """Give back, when the server is done with a request, the slots of streams that it has not closed.
+
+    A server that cannot send the header closes no response, nor does Django one that a middleware replaces. The workers
+    do this; elsewhere such a slot is free when the stream's time is up.
+    """
+    streams: list[Held] = []
+    begun.set(streams)
+    try:
+        yield
+    finally:
+        begun.set(None)
+        for stream in streams:
+            stream.lose()
 
 
 def pause(seconds: float) -> None:
@@ -138,7 +176,7 @@ def pause(seconds: float) -> None:
     Raises:
         StreamStopped: the stream was broken off meanwhile.
     """
-    stopped: threading.Event | None = getattr(current, "stopped", None)
+    stopped = current.get()
     if stopped is None:
         time.sleep(seconds)
     elif stopped.wait(seconds):

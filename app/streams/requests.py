@@ -41,7 +41,7 @@ def logged(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpRespon
     }
     response = yield
     response["X-Request-ID"] = request_id
-    if not response.streaming or request.method == "HEAD":
+    if not getattr(request, "streamed", False):
         _log(request, response)
     return response
 

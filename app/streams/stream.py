@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Any, Literal, Self
+from typing import IO, Any, Literal, Self
 
 from streams import metrics
-from streams.registry import Registry, StreamStopped, current
+from streams.registry import Registry, StreamStopped, begun, current
 
 Outcome = Literal["completed", "client_gone", "source_error", "stopped", "refused"]
 
@@ -28,6 +29,7 @@ class Stream:
         deadline: when it must be over, by the monotonic clock.
         stopped: set when it was broken off, for a source that waits.
         outcome: how it ended, or None.
+        inside: whether its source is running.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Stream:
         self.deadline = float("inf")
         self.stopped = threading.Event()
         self.outcome: Outcome | None = None
+        self.inside = False
         self._registry = registry
         self._line = line
         self._fields = fields
@@ -54,7 +57,6 @@ class Stream:
         self._bytes = self._chunks = 0
         self._told = (0, 0)
         self._tell_at = started + 1
-        self._open = False
         self._ending = threading.Lock()
 
     @property
@@ -69,8 +71,9 @@ class Stream:
             self.outcome = "refused"
             metrics.ENDED.labels("refused").inc()
             return False
-        self._open = True
         metrics.OPEN.inc()
+        if (of_request := begun.get()) is not None:
+            of_request.append(self)
         logger.info("%s stream started", self._line, extra={"fields": self._fields})
         return True
 
@@ -80,14 +83,18 @@ class Stream:
             return
         now = time.monotonic()
         if self._first is None:
-            self._first = now
-            metrics.TTFB.observe(now - self._started)
+            self.sending(now)
         self._bytes += size
         self._chunks += 1
         # Not for each chunk, which would cost more than the chunk itself.
         if now >= self._tell_at:
             self._tell_at = now + 1
             self._tell()
+
+    def sending(self, now: float) -> None:
+        """Take this for the time of the first byte."""
+        self._first = now
+        metrics.TTFB.observe(now - self._started)
 
     def end(self, outcome: Outcome, error: BaseException | None = None, **fields: object) -> bool:
         """Record how it ended, or return False when it had ended before."""
@@ -120,13 +127,21 @@ class Stream:
         """Break it off, from another thread: the client gets no more, and no terminating chunk."""
         if self.end("stopped", reason=reason):
             self.stopped.set()
-            self._interrupt()
+            try:
+                self._interrupt()
+            finally:
+                # What waits for the client was woken. Nobody may come to close what a server has lost.
+                if not self.inside:
+                    self.release()
+
+    def lose(self) -> None:
+        """End it where the server has dropped it, and give the slot back."""
+        self.end("stopped", reason="the server did not send it")
+        self.release()
 
     def release(self) -> None:
         """Give the slot back, as no thread serves the stream any more; twice is once."""
-        self._registry.release(self)
-        if self._open:
-            self._open = False
+        if self._registry.release(self):
             metrics.OPEN.dec()
 
     def _tell(self) -> None:
@@ -159,7 +174,9 @@ class Body:
             Exception: whatever the source raised.
         """
         stream = self._stream
-        current.stopped = stream.stopped
+        current.set(stream.stopped)
+        # Before it is looked at whether the stream is over: see `Stream.stop`.
+        stream.inside = True
         try:
             if not stream.over:
                 chunk = next(self._source)
@@ -175,7 +192,10 @@ class Body:
             if not isinstance(error, StreamStopped):
                 raise
         finally:
-            current.stopped = None
+            current.set(None)
+            stream.inside = False
+            if stream.outcome == "stopped":
+                stream.release()
         stopped = StreamStopped("the stream was broken off")
         logged(stopped)
         raise stopped
@@ -191,6 +211,56 @@ class Body:
         self._stream.release()
 
 
+class SentFile:
+    """The file of a `FileResponse`, as a WSGI server takes it: by sendfile where it can, by reading where it can't.
+
+    Django sets `close` to that of the response.
+    """
+
+    close: Callable[[], None]
+
+    def __init__(self, stream: Stream, body: Body, file: IO[bytes], length: int | None) -> None:
+        """Serve a file as a stream that has begun.
+
+        Args:
+            stream: its account.
+            body: yields the file's bytes, for a server that reads.
+            file: what is sent.
+            length: bytes that the header has announced; None for the rest of the file.
+        """
+        self._stream = stream
+        self._body = body
+        self._file = file
+        self._length = length
+        self._start = -1
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next chunk, of whatever size; nothing at the end."""
+        return next(self._body, b"")
+
+    def fileno(self) -> int:
+        """Return what sendfile reads from.
+
+        Raises:
+            OSError: it is no file of the operating system, or the stream is over: then `read` is asked, and says so.
+        """
+        if self._stream.over:
+            raise OSError("the stream was broken off")
+        number = self._file.fileno()
+        if self._start < 0:
+            self._start = os.lseek(number, 0, os.SEEK_CUR)
+            self._stream.sending(time.monotonic())
+        return number
+
+    def seek(self, position: int) -> None:
+        """Take note of what was sent: `socket.sendfile` comes here at its end, be it good or bad."""
+        sent = position - self._start
+        self._stream.sent(sent)
+        whole = os.fstat(self._file.fileno()).st_size - self._start if self._length is None else self._length
+        if sent == whole:
+            self._stream.end("completed")
+
+
 class AsyncBody:
     """The iterator that an ASGI server takes a stream's chunks from, in one event loop.
 
@@ -199,10 +269,13 @@ class AsyncBody:
     """
 
     def __init__(self, stream: Stream, source: AsyncGenerator[bytes, None]) -> None:
-        """Serve the source as a stream that has begun; call this in the event loop."""
+        """Serve the source as a stream that has begun.
+
+        Perhaps in a thread: there Django calls all middleware outside of one that is synchronous alone.
+        """
         self._stream = stream
         self._source = source
-        self._loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __aiter__(self) -> Self:
         """Return itself, as asynchronous iterators do."""
@@ -218,6 +291,10 @@ class AsyncBody:
             Exception: whatever the source raised.
         """
         stream = self._stream
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        current.set(stream.stopped)
+        stream.inside = True
         try:
             if not stream.over:
                 chunk = await anext(self._source)
@@ -237,7 +314,10 @@ class AsyncBody:
             # Django does not close a response that it could not send.
             stream.release()
             raise
-        stream.release()
+        finally:
+            stream.inside = False
+            if stream.outcome == "stopped":
+                stream.release()
         await self._source.aclose()
         stopped = StreamStopped("the stream was broken off")
         logged(stopped)
@@ -250,8 +330,18 @@ class AsyncBody:
         """
         self._stream.end("client_gone")
         self._stream.release()
-        # It may be suspended at a chunk that nobody took.
-        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._source.aclose()))
+        # It may be suspended at a chunk that nobody took. One that was not started has nothing to close.
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._close_source, self._loop)
+
+    def _close_source(self, loop: asyncio.AbstractEventLoop) -> None:
+        task = loop.create_task(self._source.aclose())
+        # The loop itself keeps no reference, and a task may be collected before it is done.
+        _closing.add(task)
+        task.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Task[None]] = set()
 
 
 def logged(error: BaseException) -> None:

@@ -16,7 +16,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
-from streams.registry import registry
+from streams.registry import of_request, registry
 
 # Kept free for short requests, the probes among them, as far as there are enough threads.
 _FREE_THREADS = 4
@@ -33,9 +33,17 @@ def _stop_streams(graceful_timeout: int) -> None:
 
 
 class _Stopping:
-    """The signals of the workers that handle them as Python does, which breaks off and logs what they cannot finish."""
+    """What the workers that serve WSGI have in common.
+
+    They take signals as Python does, break off and log what they cannot finish, and lose no slot.
+    """
 
     cfg: Any
+
+    def handle_request(self, *arguments: Any) -> Any:
+        """Serve a request in this thread."""
+        with of_request():
+            return super().handle_request(*arguments)  # type: ignore[misc]
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take SIGTERM."""
@@ -103,6 +111,17 @@ class EventLoop(ASGIWorker):  # type: ignore[misc]
         # The worker makes its connections of a class that it has no setting for.
         gasgi.ASGIProtocol = _Connection
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application, and lose no slot when it fails."""
+        super().load_wsgi()
+        application: Any = self.asgi  # type: ignore[has-type]
+
+        async def serve(scope: Any, receive: Any, send: Any) -> None:
+            with of_request():
+                await application(scope, receive, send)
+
+        self.asgi = serve
 
     def handle_exit_signal(self) -> None:
         """Take SIGTERM.

@@ -97,6 +97,12 @@ class Service:
             response = connection.getresponse()
             return response.status, response.read().decode()
 
+    def get_bytes(self, path: str) -> int:
+        """Return how long a body is, however large."""
+        connection, response = self.open(path, Connection="close")
+        with contextlib.closing(connection):
+            return len(response.read())
+
     def metric(self, name: str) -> float:
         return float(dict(line.rsplit(" ", 1) for line in self.get("/metrics")[1].splitlines()).get(name, 0))
 

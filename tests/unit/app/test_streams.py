@@ -156,14 +156,67 @@ def test_time_limit_breaks_off(
         assert time.monotonic() < give_up, "logged at its time, though nobody asked for a chunk"
         time.sleep(0.05)
     assert lines()[-1]["reason"] == "its time was up"
-    assert _serve(iter([]))[0].status_code == 503, "the thread is not free yet"
+    after, _ = _serve(iter([]))
+    assert after.status_code == 200, "a server that lost the stream never comes back to close it"
+    after.close()
     with pytest.raises(StreamStopped):
         next(chunks)
     response.close()
-    assert [line.get("outcome") for line in lines()] == [None, "stopped"]
+    assert [line.get("outcome") for line in lines()] == [None, "stopped", None, "client_gone"]
+
+
+def test_time_limit_leaves_a_source_its_slot_until_it_returns(own_registry: Registry) -> None:
+    goes_on = threading.Event()
+
+    def source() -> Iterator[bytes]:
+        own_registry.stop_within(0)
+        goes_on.wait(10)
+        yield b"row\n"
+
+    own_registry.limit = 1
+    before = _value("streams_ended_total", outcome="stopped")
+    _, chunks = _serve(source())
+    thread = threading.Thread(target=lambda: next(chunks))
+    thread.start()
+    _until(lambda: _value("streams_ended_total", outcome="stopped") == before + 1)
+    assert _serve(iter([]))[0].status_code == 503, "its thread is not free yet"
+    goes_on.set()
+    thread.join(10)
     after, _ = _serve(iter([]))
     assert after.status_code == 200
     after.close()
+
+
+def test_an_error_in_a_stop_does_not_end_the_thread_that_stops_streams(
+    own_registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(middleware, "STREAM_SECONDS", 0.05)
+    own_registry.limit = 1
+    monkeypatch.setattr(middleware, "_hang_up", lambda request: 1 // 0)
+    for _ in range(3):
+        assert _serve(iter([b"row\n"]))[0].status_code == 200
+        _until(lambda: len(own_registry._held) == 0)
+
+
+def test_a_thread_that_cannot_be_started_costs_no_slot_and_is_tried_again(
+    own_registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_registry.limit = 1
+    with monkeypatch.context() as broken:
+        broken.setattr(threading.Thread, "start", lambda thread: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            _serve(iter([b"row\n"]))
+    response, _ = _serve(iter([b"row\n"]))
+    own_registry.stop_within(0)
+    _until(lambda: len(own_registry._held) == 0)
+    response.close()
+
+
+def _until(true: Callable[[], object]) -> None:
+    give_up = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
 
 
 def test_source_that_ends_after_its_stream_was_broken_off_does_not_complete_it(own_registry: Registry) -> None:

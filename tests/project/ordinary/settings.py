@@ -1,0 +1,64 @@
+"""An ordinary Django project that serves streams too: an admin, sessions, static files, transactions, older middleware.
+
+Environment: PROJECT_FOLDER, where its database and files are.
+"""
+
+import os
+from pathlib import Path
+
+from streams import logs
+
+FOLDER = Path(os.environ["PROJECT_FOLDER"])
+ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
+SECRET_KEY = "a key for tests"  # noqa: S105
+ROOT_URLCONF = "ordinary.urls"
+STATIC_URL = "static/"
+STATIC_ROOT = FOLDER / "static"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": FOLDER / "db.sqlite3",
+        "ATOMIC_REQUESTS": True,
+        "OPTIONS": {"timeout": 20},
+    }
+}
+INSTALLED_APPS = [
+    "ordinary",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "streams.requests.logged",
+    "streams.middleware.bounded",
+    "streams.middleware.head_without_body",
+    "health.middleware.probes",
+    "django.middleware.security.SecurityMiddleware",
+    # Synchronous alone, so under ASGI Django calls it and all above in a thread.
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "ordinary.views.SynchronousOnly",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+LOGGING = logs.config()

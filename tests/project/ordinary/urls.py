@@ -1,0 +1,17 @@
+from django.contrib import admin
+from django.urls import path
+from streams.environment import WORKER_CLASS
+
+from ordinary import views
+
+asynchronous = WORKER_CLASS == "asgi"
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("rows", views.async_rows if asynchronous else views.rows),
+    path("private", views.async_private if asynchronous else views.private),
+    path("order", views.order),
+    path("orders", views.orders),
+    path("file/<str:name>", views.file),
+    path("upload", views.upload),
+    path("opened", views.opened),
+]

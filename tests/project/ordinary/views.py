@@ -1,0 +1,99 @@
+"""Views as they are written everywhere; the streams in both kinds, of which a server needs one."""
+
+import asyncio
+import time
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.db import connections, transaction
+from django.http import FileResponse, HttpResponse, StreamingHttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from ordinary.models import Order
+
+
+class SynchronousOnly:
+    """As tutorials write it."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        response = self.get_response(request)
+        response["X-Middleware"] = "synchronous"
+        return response
+
+
+def rows(request):
+    count, delay = int(request.GET.get("rows", 3)), float(request.GET.get("delay", 0))
+
+    def source():
+        for number in range(count):
+            time.sleep(delay if number else 0)
+            yield f"{number}\n"
+
+    return StreamingHttpResponse(source(), content_type="text/plain", headers=_headers(request))
+
+
+@transaction.non_atomic_requests
+async def async_rows(request):
+    count, delay = int(request.GET.get("rows", 3)), float(request.GET.get("delay", 0))
+
+    async def source():
+        for number in range(count):
+            await asyncio.sleep(delay if number else 0)
+            yield f"{number}\n"
+
+    return StreamingHttpResponse(source(), content_type="text/plain", headers=_headers(request))
+
+
+def _headers(request):
+    """A name that the client chose, which Django lets pass and gunicorn refuses where it holds a control character."""
+    name = request.GET.get("name")
+    return {"Content-Disposition": f"attachment; filename={name}"} if name else {}
+
+
+@login_required(login_url="/admin/login/")
+def private(request):
+    return rows(request)
+
+
+@transaction.non_atomic_requests
+async def async_private(request):
+    user = await request.auser()
+    if not user.is_authenticated:
+        return HttpResponse(status=403)
+    return await async_rows(request)
+
+
+@csrf_exempt
+def order(request):
+    """Write, and then stream."""
+    Order.objects.create(customer=request.POST["customer"])
+    return rows(request)
+
+
+def orders(request):
+    return HttpResponse(str(Order.objects.count()))
+
+
+def file(request, name):
+    return FileResponse((settings.FOLDER / name).open("rb"))
+
+
+@csrf_exempt
+def upload(request):
+    """Tell how much of a form arrived."""
+    return HttpResponse(f"{len(request.POST['note'])} {request.FILES['file'].size}")
+
+
+def opened(request):
+    """Tell how many databases' connections this process has open."""
+    return HttpResponse(str(_open_databases()))
+
+
+def _open_databases():
+    from pathlib import Path
+
+    database = str(connections.settings["default"]["NAME"])
+    return sum(str(file.resolve()) == database for file in Path("/proc/self/fd").iterdir())
