@@ -223,7 +223,7 @@ def test_source_that_ends_after_its_stream_was_broken_off_does_not_complete_it(o
     def source() -> Iterator[bytes]:
         yield b"row\n"
         own_registry.stop_within(0)
-        assert registry.current.stopped.wait(20)
+        assert registry.current.get().wait(20)
 
     response, chunks = _serve(source())
     next(chunks)
