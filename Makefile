@@ -4,7 +4,7 @@
 # and docs: local for without a cluster).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-chart test-full test-recovery test-unit faults edges bench bench-clients bench-curves lint
+.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-chart test-full test-recovery test-unit faults edges bench bench-clients bench-curves lint mutants
 
 # Where no image registry can be reached, this builds what would have been pulled. Without it only upstream's images are used.
 export FROM_REGISTRIES := k8s/from-registries/build.py
@@ -104,8 +104,11 @@ test-unit: .venv/complete lint ## the tests that need neither server nor cluster
 test-chart: .venv/complete ## the tests of the chart that need no cluster: by helm, which is built if there is none
 	@$(PYTHON) -m layers chart
 
+mutants: .venv/complete ## make mistakes on purpose, and see that the tests notice (some minutes)
+	@$(PYTHON) -m mutants.chart
+
 lint: .venv/complete ## ruff and mypy
-	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/bench scripts/cluster scripts/doc_blocks scripts/edges scripts/faults scripts/layers.py scripts/local_edge scripts/streamproof/streamproof $(FROM_REGISTRIES)
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/bench scripts/cluster scripts/doc_blocks scripts/edges scripts/faults scripts/layers.py scripts/local_edge scripts/mutants scripts/streamproof/streamproof $(FROM_REGISTRIES)
 
 .venv/complete: requirements/dev.txt scripts/make-venv
 	@scripts/make-venv

@@ -70,6 +70,20 @@ def test_no_pod_has_the_addresses_of_other_services_in_its_environment() -> None
         assert spec["enableServiceLinks"] is False
 
 
+def test_pods_ask_for_no_right_that_they_do_not_need() -> None:
+    """More than Pod Security's restricted profile demands, which the cluster's tests enforce."""
+    objects = render()
+    for spec in (pod(objects), objects["Pod"]["spec"]):
+        user = {"runAsNonRoot": True, "runAsUser": 10001, "runAsGroup": 10001}
+        assert spec["securityContext"] == user | {"seccompProfile": {"type": "RuntimeDefault"}}
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
 def test_the_autoscaler_takes_the_number_of_pods_over() -> None:
     assert render(values="replicaCount: 3")["Deployment"]["spec"]["replicas"] == 3
     objects = render(values="autoscaling: {enabled: true, minReplicas: 3, maxReplicas: 7, targetCPU: 60}")
@@ -153,6 +167,31 @@ def test_helm_test_asks_the_edge_or_the_service_under_a_host_that_is_answered(
         assert trusts == origin.startswith("https:") == ("volumes" in spec) == ("volumeMounts" in container)
 
 
+def test_helm_test_trusts_the_certificate_and_does_not_get_the_key() -> None:
+    spec = render(values="ingress: {host: a.test, tls: {secretName: a-tls}}")["Pod"]["spec"]
+    secret = {"secretName": "a-tls", "items": [{"key": "tls.crt", "path": "tls.crt"}]}
+    assert spec["volumes"] == [{"name": "tls", "secret": secret}]
+    assert {container["volumeMounts"][0]["mountPath"] for container in spec["containers"]} == {"/tls"}
+
+
+def test_helm_test_says_how_it_went_and_leaves_nothing() -> None:
+    """A pod that never starts is given up before Helm's five minutes are over."""
+    test = render()["Pod"]
+    always = {"hook-succeeded", "hook-failed"}
+    policies = {name: set(value.split(",")) for name, value in test["metadata"]["annotations"].items()}
+    assert policies["helm.sh/hook"] == {"test"}
+    assert policies["helm.sh/hook-delete-policy"] == always | {"before-hook-creation"}
+    assert policies["helm.sh/hook-output-log-policy"] == always
+    assert test["spec"]["restartPolicy"] == "Never"
+    assert test["spec"]["activeDeadlineSeconds"] < 300
+
+
+def test_helm_test_fails_where_a_slow_client_does_not_hold_the_app_back() -> None:
+    """Without what is expected, to have looked is all that is asked."""
+    arguments = {each["name"]: each["args"] for each in render()["Pod"]["spec"]["containers"]}
+    assert arguments["backpressure"][2:] == ["--ask=backpressure", "--expect=backpressure"]
+
+
 def test_helm_test_asks_for_the_streams_that_the_app_has() -> None:
     pod = render(values="test: {timing: '/ticks?a=b%20c', backpressure: ''}")["Pod"]
     assert [(each["name"], each["args"][1]) for each in pod["spec"]["containers"]] == [
@@ -234,7 +273,9 @@ def test_everything_but_cpu_is_requested_and_limited() -> None:
     resources = pod(render())["containers"][0]["resources"]
     assert set(resources["requests"]) == {"cpu", "memory", "ephemeral-storage"}
     assert set(resources["limits"]) == {"memory", "ephemeral-storage"}
-    assert all("sizeLimit" in volume["emptyDir"] for volume in pod(render())["volumes"])
+    # The only folder that can be written to is on no disk.
+    folder = {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}
+    assert pod(render())["volumes"] == [folder]
 
 
 @pytest.fixture

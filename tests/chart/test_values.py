@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chart.rendering import helm, text
+from tests.chart.rendering import environment, helm, render, text
 
 WRONG = [
     ("replicaCount: two", "at '/replicaCount': got string, want integer"),
@@ -93,6 +93,14 @@ def test_a_wrong_value_is_refused_by_a_sentence_that_names_it(values: str, sente
 def test_all_wrong_values_are_named_at_once() -> None:
     done = helm("template", "x", "chart", values="{image: {tag: 'a:b'}, trustedEdges: x, ingress: {host: A}}")
     assert [name in done.stderr for name in ("image.tag is", "trustedEdges contains", "ingress.host is")] == [True] * 3
+
+
+def test_no_variable_that_the_chart_sets_can_be_set_twice() -> None:
+    names = environment(render(values="streaming: {perWorker: 1}"))
+    values = ", ".join(f"{{name: {name}, value: a}}" for name in names)
+    refused = helm("template", "x", "chart", values=f"extraEnv: [{values}]").stderr
+    assert len(names) > 5
+    assert [name for name in names if f"extraEnv sets {name}: set " not in refused] == []
 
 
 @pytest.mark.parametrize(
