@@ -43,9 +43,16 @@ _VARIABLE = [
     (r"^curl: (\(\d+\)) .*", r"curl: \1 WORDS"),  # they differ between its versions
     (r"\bnginx/[\d.]+", "nginx/VERSION"),
     (r"\b\d+(\.\d+)? (ms|s)\b", "TIME"),
-    # A timeline is as wide as the page. Where its marks stand is a matter of time, but not how many there are.
+    (r"^(produced|arrived) [ |\d#]+$", r"\1 ROWS"),
     (r" {2,}", "  "),
 ]
+# Two durations are of one magnitude if one is at most twice the other, and a busy machine's hiccup in seconds more.
+_HICCUP = 0.5
+_DURATION = re.compile(r'\b(\d+(?:\.\d+)?) (ms|s)\b|"(?:duration|ttfb)_s": ([\d.]+)')
+# A drawing of rows over time: a mark is a row, so many rows, or more than nine. A row may stand elsewhere by this part
+# of the width, so rows on time are no lump.
+_DRAWING = re.compile(r"(?:produced|arrived) ([ |\d#]+)")
+_ASTRAY = 0.25
 # What curl says about the connection differs between its versions, and some only when it doesn't write to a terminal.
 _CURLS_OWN = re.compile(r"(\* |[{}] \[\d+ bytes data\]).*")
 
@@ -146,14 +153,16 @@ def shown(printed: str, command: str) -> list[str]:
 
 
 def matches(written: tuple[str, ...], printed: list[str]) -> bool:
-    """Tell whether an output is what the page says, but for times, ids, ports, dates and versions."""
-    said, found = _normalised(list(written)), _normalised(printed)
-    if LEFT_OUT not in said:
-        return said == found
-    head, tail = _around(said)
-    return (
-        len(found) >= len(head) + len(tail) and found[: len(head)] == head and found[len(found) - len(tail) :] == tail
-    )
+    """Tell whether an output is what the page says, but for ids, ports, dates, versions, and times of one magnitude."""
+    said, found = _read(list(written)), _read(printed)
+    texts = [line.text for line in said]
+    if LEFT_OUT in texts:
+        head, tail = (len(part) for part in _around(texts))
+        if len(found) < head + tail:
+            return False
+        said, found = (lines[:head] + lines[len(lines) - tail :] for lines in (said, found))
+    width = max((row for line in said + found for row in line.rows), default=0)
+    return len(said) == len(found) and all(_alike(*lines, width) for lines in zip(said, found, strict=True))
 
 
 def _around(lines: list[str]) -> tuple[list[str], list[str]]:
@@ -161,12 +170,54 @@ def _around(lines: list[str]) -> tuple[list[str], list[str]]:
     return lines[:place], lines[place + 1 :]
 
 
-def _normalised(lines: list[str]) -> list[str]:
+@dataclass(frozen=True)
+class _Line:
+    """A line of an output.
+
+    Attributes:
+        text: what must be the same.
+        durations: those in it, in seconds.
+        rows: the column of each row that is drawn.
+    """
+
+    text: str
+    durations: tuple[float, ...]
+    rows: tuple[int, ...]
+
+
+def _alike(one: _Line, other: _Line, width: int) -> bool:
+    return (
+        (one.text, len(one.rows)) == (other.text, len(other.rows))
+        and all(abs(row - there) <= _ASTRAY * width for row, there in zip(one.rows, other.rows, strict=True))
+        and all(max(pair) <= 2 * min(pair) + _HICCUP for pair in zip(one.durations, other.durations, strict=True))
+    )
+
+
+def _read(lines: list[str]) -> list[_Line]:
     # A sentence of a verdict is wrapped, and where depends on how long its numbers are.
-    text = re.sub(r"(?<=\S)\n {20,}(?=\S)", " ", "\n".join(lines))
+    lines = re.sub(r"(?<=\S)\n {20,}(?=\S)", " ", "\n".join(lines)).split("\n")
+    return [_Line(_normalised(line), _durations(line), _rows(line)) for line in lines]
+
+
+def _normalised(line: str) -> str:
     for pattern, name in _VARIABLE:
-        text = re.sub(pattern, name, text, flags=re.MULTILINE)
-    return text.split("\n")
+        line = re.sub(pattern, name, line)
+    return line
+
+
+def _durations(line: str) -> tuple[float, ...]:
+    found = _DURATION.findall(line)
+    return tuple(
+        float(field) if field else float(number) / (1000 if unit == "ms" else 1) for number, unit, field in found
+    )
+
+
+def _rows(line: str) -> tuple[int, ...]:
+    """Return where each row of a drawing stands; ten of those behind a #, which are more than nine."""
+    drawing = _DRAWING.fullmatch(line)
+    counts = {" ": 0, "|": 1, "#": 10}
+    marks = enumerate(drawing[1] if drawing else "")
+    return tuple(column for column, mark in marks for _ in range(counts[mark] if mark in counts else int(mark)))
 
 
 def rewritten(text: str, outputs: dict[Command, list[str]]) -> str:
@@ -210,8 +261,8 @@ def links(text: str) -> list[str]:
     return [str(target) for target in found if target]
 
 
-def broken_links(page: Path) -> list[str]:
-    """Return the links of a page that lead to no file of the repository, or to no heading in it."""
+def broken_links(page: Path, root: Path = ROOT) -> list[str]:
+    """Return the links of a page that lead to no file of the repository at root, or to no heading in it."""
     broken = []
     for link in links(page.read_text(encoding="utf-8")):
         if re.match("[a-z]+:", link):
@@ -219,7 +270,7 @@ def broken_links(page: Path) -> list[str]:
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
         if (
-            not target.is_relative_to(ROOT)
+            not target.is_relative_to(root)
             or not target.exists()
             or (anchor and target.suffix == ".md" and anchor not in headings(target.read_text(encoding="utf-8")))
         ):
