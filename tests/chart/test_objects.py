@@ -310,5 +310,5 @@ def test_a_name_is_cut_where_a_label_would_be_too_long(part: Callable[[str], str
 
 
 def test_a_name_that_is_cut_does_not_end_in_a_hyphen(part: Callable[[str], str]) -> None:
-    objects = render(chart=part("streaming-x"), release="r" * 53)
-    assert objects["Service"]["metadata"]["name"] == f"{'r' * 53}-streaming"
+    objects = render(chart=part("streamed-x"), release="r" * 53)
+    assert objects["Service"]["metadata"]["name"] == f"{'r' * 53}-streamed"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
+from tests.endpoints import ALL, PARAMETERS
 from tests.local.service import WORKERS, Service, until
 
 # FUZZ_EXAMPLES=20000 for a long run.
@@ -17,8 +18,6 @@ EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
 # 503: all streams are taken. 501: gunicorn's, for a transfer coding that it doesn't know (RFC 9112 section 6.1).
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-4]\d\d|501|503) ")
 
-PATHS = ["/", "/measure", "/binary", "/download_csv", "/download_csv_streaming", "/livez", "/readyz", "/metrics"]
-NAMES = ["rows", "size", "delay_ms", "fail_after", "format", "heartbeat_ms", "accel_buffering", "chunk", "chunk_bytes"]
 VALUES = [
     "0",
     "1",
@@ -86,15 +85,16 @@ HEADER_VALUES += ["", "\x00", "\xff" * 9, "9" * 400, "a.b, c", "203.0.113.9, " *
 METHODS = b"GET GET GET GET GET GET HEAD POST PUT DELETE OPTIONS TRACE CONNECT get G\xc3\x89T PRI".split()
 
 parameters = st.lists(
-    st.tuples(st.sampled_from(NAMES) | st.text(max_size=9), st.sampled_from(VALUES) | st.text(max_size=9)), max_size=5
+    st.tuples(st.sampled_from(PARAMETERS) | st.text(max_size=9), st.sampled_from(VALUES) | st.text(max_size=9)),
+    max_size=5,
 )
 targets = st.one_of(
     st.builds(
         lambda path, pairs: path.encode() + b"?" + b"&".join(_escaped(name) + b"=" + _escaped(v) for name, v in pairs),
-        st.sampled_from(PATHS),
+        st.sampled_from(ALL),
         parameters,
     ),
-    st.builds(lambda path, query: path.encode() + b"?" + query, st.sampled_from(PATHS), st.binary(max_size=40)),
+    st.builds(lambda path, query: path.encode() + b"?" + query, st.sampled_from(ALL), st.binary(max_size=40)),
     st.binary(max_size=60).map(lambda path: b"/" + path),
     st.sampled_from(
         [b"*", b"//", b"/..%2f..%2fetc/passwd", b"http://elsewhere.example/measure", b"/%00", b"/" + b"a" * 9000]

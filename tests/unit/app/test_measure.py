@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamproof.promise import parse_promise
 
+from tests.endpoints import ALL
+
 
 def test_defaults(client: Client) -> None:
     response = client.get("/measure?delay_ms=0")
@@ -124,9 +126,7 @@ def test_head_of_a_plain_response_has_no_body_but_its_length(wsgi: Callable[...,
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-@pytest.mark.parametrize(
-    "path", ["/download_csv", "/download_csv_streaming", "/measure", "/binary", "/livez", "/readyz"]
-)
+@pytest.mark.parametrize("path", ALL)
 def test_only_get_and_head_are_allowed(client: Client, path: str, method: str) -> None:
     response = client.generic(method, path)
     assert response.status_code == 405

@@ -5,9 +5,11 @@ from urllib.parse import quote, urlencode
 import pytest
 from django.test import Client
 from download.formats import FORMATS, Format
-from download.params import BadParameter, BinaryParams, CsvParams, CsvStreamParams, MeasureParams, parse
+from download.params import BadParameter, MeasureParams, parse
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.endpoints import DOWNLOADS, PARAMETERS
 
 NAMES = ("rows", "size", "delay_ms", "fail_after")
 NOT_NUMBERS = [
@@ -93,13 +95,6 @@ def test_whatever_is_accepted_is_within_all_limits(query: dict[str, list[str]]) 
     assert params.fail_after is None or 0 <= params.fail_after < params.rows
 
 
-VIEWS = {
-    "/download_csv": CsvParams,
-    "/download_csv_streaming": CsvStreamParams,
-    "/measure": MeasureParams,
-    "/binary": BinaryParams,
-}
-ALL_NAMES = sorted({one.name for kind in VIEWS.values() for one in fields(kind)})
 BOUNDS = [
     ("/download_csv", "rows", 1, 100_000),
     ("/download_csv", "delay_ms", 0, 60_000),
@@ -130,7 +125,7 @@ def test_each_bound_is_accepted_and_what_is_beyond_it_is_refused(
         beside = {**BESIDE.get(name, {}), name: str(value)}
         if path == "/measure" and name == "rows":
             beside["size"] = "32"
-        return getattr(parse(VIEWS[path], ((each, [text]) for each, text in beside.items())), name)
+        return getattr(parse(DOWNLOADS[path], ((each, [text]) for each, text in beside.items())), name)
 
     assert [asked(lowest), asked(highest)] == [lowest, highest]
     for beyond in (lowest - 1, highest + 1):
@@ -139,7 +134,7 @@ def test_each_bound_is_accepted_and_what_is_beyond_it_is_refused(
 
 
 def test_the_bounds_are_of_all_numbers() -> None:
-    numbers = {(path, one.name) for path, kind in VIEWS.items() for one in fields(kind) if "int" in str(one.type)}
+    numbers = {(path, one.name) for path, kind in DOWNLOADS.items() for one in fields(kind) if "int" in str(one.type)}
     assert numbers == {(path, name) for path, name, _, _ in BOUNDS}
 
 
@@ -150,13 +145,13 @@ TELLING = sorted(
 )
 queries = st.one_of(
     st.dictionaries(
-        st.sampled_from(ALL_NAMES), st.one_of(st.sampled_from(TELLING), st.text(max_size=8)), max_size=5
+        st.sampled_from(PARAMETERS), st.one_of(st.sampled_from(TELLING), st.text(max_size=8)), max_size=5
     ).map(urlencode),
     st.binary(max_size=60).map(lambda raw: raw.decode("latin-1").replace("\r", "").replace("\n", "")),
 )
 
 
-@pytest.mark.parametrize("path", [path for path in VIEWS if path != "/download_csv"])
+@pytest.mark.parametrize("path", [path for path in DOWNLOADS if path != "/download_csv"])
 @given(query=queries)
 def test_no_query_string_is_answered_by_a_server_error(path: str, query: str) -> None:
     response = Client(headers={"host": "localhost"}).generic("HEAD", path, QUERY_STRING=query)
@@ -172,11 +167,11 @@ def test_no_query_string_for_the_plain_csv_is_answered_by_a_server_error(query: 
     assert len(response.content) <= 2 << 20
 
 
-@pytest.mark.parametrize("path", VIEWS)
-@given(st.dictionaries(st.sampled_from(ALL_NAMES), st.sampled_from(TELLING), max_size=6))
+@pytest.mark.parametrize("path", DOWNLOADS)
+@given(st.dictionaries(st.sampled_from(PARAMETERS), st.sampled_from(TELLING), max_size=6))
 def test_whatever_any_view_accepts_is_bounded(path: str, query: dict[str, str]) -> None:
     try:
-        params = parse(VIEWS[path], ((name, [value]) for name, value in query.items()))
+        params = parse(DOWNLOADS[path], ((name, [value]) for name, value in query.items()))
     except BadParameter as refused:
         assert str(refused).isascii()
         assert str(refused).endswith(".")

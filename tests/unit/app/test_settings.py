@@ -9,6 +9,8 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
+from tests.endpoints import DOWNLOADS, PAGE, PROBES
+
 APP = Path(__file__).parents[3] / "app"
 NAMES = (
     "DJANGO_ALLOWED_HOSTS",
@@ -21,14 +23,14 @@ NAMES = (
 )
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+@pytest.mark.parametrize("path", PROBES)
 @pytest.mark.parametrize("host", ["localhost", "10.244.0.7:8000", "[fd00::7]:8000", "not a host"])
 def test_probes_are_answered_whatever_the_host_is(client: Client, path: str, host: str) -> None:
     response = client.get(path, headers={"host": host})
     assert (response.status_code, response.content) == (200, b"ok\n")
 
 
-@pytest.mark.parametrize("path", ["/measure", "/download_csv", "/download_csv_streaming", "/nowhere"])
+@pytest.mark.parametrize("path", [*PAGE, *DOWNLOADS, "/nowhere"])
 def test_allowed_hosts_are_enforced_elsewhere(client: Client, path: str) -> None:
     assert client.get(path, headers={"host": "10.244.0.7:8000"}).status_code == 400
 
