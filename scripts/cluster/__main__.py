@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from cluster import edges, engine, images, kind, publish, release, run, tools
-from cluster.run import CACHE, ROOT, Trouble
+from cluster.run import Trouble
 
 
 @click.group(help=__doc__)
@@ -153,24 +153,6 @@ def down(cluster: kind.Cluster) -> None:
     engine.ensure()
     if not cluster.remove():
         run.say(f"There is no cluster {cluster.name}.")
-
-
-@main.command()
-def clean() -> None:
-    """Undo all that was put on this machine, and list it: clusters, images, the engine, packages, caches."""
-    undone = []
-    if shutil.which("docker") and engine.answers():
-        for cluster in kind.made_here():
-            if cluster.remove():
-                undone.append(f"removed the cluster {cluster.name}")
-        undone += [f"removed the image {name}" for name in images.remove()]
-    undone += engine.remove()
-    for folder in (CACHE, tools.BIN, ROOT / "build"):
-        if folder.exists():
-            shutil.rmtree(folder)
-            undone.append(f"removed {folder}")
-    for line in undone or ["nothing was there to undo"]:
-        run.say(f" ✓ {line}")
 
 
 if __name__ == "__main__":

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-from cluster import run
+from cluster import ledger, run
 from cluster.run import CACHE, Trouble
 
 _CAP_SYS_RESOURCE = 24  # capabilities(7)
 RUNTIME = Path(__file__).with_name("runc-without-sys-resource")
-_RUNTIME_NAME = RUNTIME.name
-_PACKAGES = CACHE / "installed-packages"  # what `make clean` removes again
-_PID_FILE = CACHE / "dockerd.pid"
+RUNTIME_NAME = RUNTIME.name
+PACKAGES = ("docker.io", "iptables", "jq")
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")  # an engine sets it, and then has iptables drop what it lets through
+# Where the engine keeps all that it holds.
+DATA = (Path("/var/lib/docker"), Path("/var/lib/containerd"))
+# What `make clean` removes again; scripts/make-venv writes both, too.
+INSTALLED = CACHE / "installed-packages"
+# What was there before an installation, while that goes on: if it is interrupted, nobody knows what it has brought.
+BEFORE = CACHE / "packages-before"
+CLUSTERS = CACHE / "clusters"  # what `kind` notes of each
+PID_FILE = CACHE / "dockerd.pid"  # with the time of its start, as the number may be another process's by now
 
 
 def lacks_sys_resource() -> bool:
@@ -29,7 +39,7 @@ def lacks_sys_resource() -> bool:
 
 
 def apt_install(*packages: str) -> None:
-    """Install Debian packages that are missing, and remember all that came with them for `remove`.
+    """Install Debian packages that are missing, and note all that came with them for `make clean`.
 
     Args:
         packages: names of Debian packages.
@@ -39,7 +49,7 @@ def apt_install(*packages: str) -> None:
     """
     if not shutil.which("apt-get") or os.geteuid() != 0:
         raise Trouble(f"{', '.join(packages)}: install this by hand (it is done for you on Debian and Ubuntu as root)")
-    before = _installed()
+    before = installed()
     missing = [name for name in packages if name not in before]
     if not missing:
         return
@@ -47,15 +57,23 @@ def apt_install(*packages: str) -> None:
     run.step("Read the package lists", "apt-get", "update", env=quiet)
     # Recommended packages are not asked for: they bring what nothing here uses.
     apt = ("apt-get", "install", "-y", "--no-install-recommends")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    interrupted = BEFORE.exists()
+    if not interrupted:
+        BEFORE.write_text("".join(f"{name}\n" for name in sorted(before)))
     try:
         run.step(f"Install {' '.join(missing)}", *apt, *missing, env=quiet, log="apt-install")
     finally:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with _PACKAGES.open("a") as file:
-            file.writelines(f"{name}\n" for name in sorted(_installed() - before))
+        with INSTALLED.open("a") as file:
+            file.writelines(f"{name}\n" for name in sorted(installed() - before))
+        if not interrupted:
+            BEFORE.unlink()
 
 
-def _installed() -> set[str]:
+def installed() -> set[str]:
+    """Return the names of all Debian packages that are installed; none where there is no dpkg."""
+    if not shutil.which("dpkg-query"):
+        return set()
     lines = run.output("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n").splitlines()
     return {line.split()[0] for line in lines if line.endswith(" installed")}
 
@@ -87,9 +105,14 @@ def ensure() -> None:
             "no Docker engine answers: install Docker and start it, then run this again (on Debian and Ubuntu as root "
             "it is done for you); or run `make local`, which needs no engine"
         )
+    if not ledger.noted("forwarding") and FORWARDING.exists():
+        ledger.note("forwarding", FORWARDING.read_text().strip())
     if not shutil.which("dockerd"):
-        apt_install("docker.io", "iptables", "jq")
-    _start()
+        for folder in DATA:
+            if not os.path.lexists(folder):
+                ledger.note("folder", str(folder))
+        apt_install(*PACKAGES)
+    start()
 
 
 def answers() -> bool:
@@ -108,14 +131,19 @@ def _unreachable() -> str | None:
 def _check_runtime() -> None:
     if lacks_sys_resource() and not os.environ.get("DOCKER_HOST"):
         runtime = run.output("docker", "info", "--format", "{{.DefaultRuntime}}")
-        if runtime != _RUNTIME_NAME:
+        if runtime != RUNTIME_NAME:
             raise Trouble(
                 "the Docker engine that runs here can't start privileged containers, because this machine lacks the "
                 f"capability CAP_SYS_RESOURCE (its default runtime is {runtime}): stop it, and run this again"
             )
 
 
-def _start() -> None:
+def start() -> None:
+    """Start the engine that is installed here, and wait until it answers.
+
+    Raises:
+        Trouble: it does not.
+    """
     log = CACHE / "logs" / "dockerd.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     arguments = ["dockerd"]
@@ -123,8 +151,8 @@ def _start() -> None:
         apt_install("jq")
         run.say(" • This machine lacks CAP_SYS_RESOURCE: the engine gets a runtime that does without")
         # A copy, because the engine outlives the checkout.
-        wrapper = Path(shutil.copy(RUNTIME, CACHE / _RUNTIME_NAME))
-        arguments += ["--add-runtime", f"{_RUNTIME_NAME}={wrapper}", "--default-runtime", _RUNTIME_NAME]
+        wrapper = Path(shutil.copy(RUNTIME, CACHE / RUNTIME_NAME))
+        arguments += ["--add-runtime", f"{RUNTIME_NAME}={wrapper}", "--default-runtime", RUNTIME_NAME]
     elif Path("/run/systemd/system").is_dir():
         run.step("Start the Docker engine", "systemctl", "start", "docker")
         return
@@ -134,7 +162,7 @@ def _start() -> None:
         process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/"
         )
-    _PID_FILE.write_text(str(process.pid))
+    PID_FILE.write_text(f"{process.pid} {_started(process.pid)}")
     for _ in range(60):
         if _unreachable() is None:
             run.say(" ✓ Start the Docker engine")
@@ -146,35 +174,60 @@ def _start() -> None:
     raise Trouble(f"the Docker engine does not answer 60 s after its start; its log is {log}")
 
 
-def remove() -> list[str]:
-    """Stop the engine and remove the packages, if `ensure` brought them; return what was undone, a line each."""
-    undone = []
-    if _PID_FILE.exists():
-        pid = int(_PID_FILE.read_text())
-        if _is_dockerd(pid):
-            os.kill(pid, 15)
-            for _ in range(60):
-                if not _is_dockerd(pid):
-                    break
-                time.sleep(0.5)
-            undone.append("stopped the Docker engine")
-        _PID_FILE.unlink()
-    if _PACKAGES.exists():
-        packages = sorted(set(_PACKAGES.read_text().split()) & _installed())
-        if packages:
-            quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-            run.step("Remove packages", "apt-get", "purge", "-y", *packages, env=quiet, log="apt-purge")
-            undone.append(f"removed the packages {' '.join(packages)}")
-            if "docker.io" in packages:
-                shutil.rmtree("/var/lib/docker", ignore_errors=True)
-                shutil.rmtree("/var/lib/containerd", ignore_errors=True)
-                undone.append("removed the engine's data in /var/lib/docker and /var/lib/containerd")
-        _PACKAGES.unlink()
-    return undone
-
-
-def _is_dockerd(pid: int) -> bool:
+def running() -> int | None:
+    """Return the process of the engine that was started from here, or None if that has ended."""
     try:
-        return b"dockerd" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        number, _, started = PID_FILE.read_text().partition(" ")
     except OSError:
-        return False
+        return None
+    return int(number) if started and _started(int(number)) == started else None
+
+
+def _started(process: int) -> str:
+    """Return when a process was started, in ticks since the machine was; empty if there is none (proc_pid_stat(5))."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
+
+
+class Node(NamedTuple):
+    """A node's container.
+
+    Attributes:
+        identity: of the container, in full.
+        cluster: kind's name for the cluster.
+        name: of the container.
+        marked: it has our folder of records mounted, as kind was asked for from here and by nobody else.
+    """
+
+    identity: str
+    cluster: str
+    name: str
+    marked: bool
+
+
+def nodes() -> list[Node]:
+    """Return the containers of all kind clusters in the engine, running or not, whoever made them."""
+    label = "io.x-k8s.kind.cluster"
+    wanted = f'{{{{.ID}}}} {{{{.Label "{label}"}}}} {{{{.Names}}}} {{{{.Mounts}}}}'
+    lines = run.output("docker", "ps", "--all", "--no-trunc", "--filter", f"label={label}", "--format", wanted)
+    found = []
+    for line in lines.splitlines():
+        identity, cluster, name, mounts = f"{line} ".split(" ", 3)
+        # Where the engine runs in a virtual machine, it may put the place of our disk before the path.
+        marked = any(mount.strip().endswith(str(CLUSTERS)) for mount in mounts.split(","))
+        found.append(Node(identity, cluster, name, marked))
+    return sorted(found, key=lambda node: (node.cluster, node.name))
+
+
+def note_pull(image: str) -> None:
+    """Note an image that something is about to pull, unless it is there already.
+
+    Args:
+        image: with its digest.
+    """
+    reference = re.sub(":[^:@/]*@", "@", image)  # the engine keeps no tag then
+    if not run.succeeds("docker", "image", "inspect", reference):
+        ledger.note("image", reference)

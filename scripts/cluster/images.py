@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster import edges, kind, run
+from cluster import edges, engine, kind, ledger, run
 from cluster.run import CACHE, ROOT, Trouble
 
 VERSION = "0.1.0"  # appVersion in chart/Chart.yaml
@@ -24,8 +24,6 @@ APP = f"streaming-demo:{VERSION}"
 STREAMPROOF = f"streamproof:{VERSION}"
 # With their folders.
 OURS = {STREAMPROOF: ROOT / "scripts" / "streamproof", APP: ROOT / "app"}
-# For `make clean`: what is built of a project of the user's has a name that we don't know.
-_MADE_HERE = "django-streaming-kubernetes.made-here=true"
 
 # Built for kind v0.33.0; Kubernetes 1.35 is the newest that the last ingress-nginx chart supports.
 _NODE = "kindest/node:v1.35.8@sha256:07b2536e30b803ed61d1677a79df6115f798ce64c80f9e22f6ed45afd09323c0"
@@ -186,32 +184,43 @@ def build(images: Images, wanted: Mapping[str, Path]) -> None:
                 "description": "Django responses that stream, behind a Kubernetes edge",
                 "licenses": "MIT",
             }
+        dockerfile = ROOT / "Dockerfile" if name == APP else folder / "Dockerfile"
+        base = re.search(r"^ARG BASE=(\S+@sha256:\S+)$", dockerfile.read_text(), re.MULTILINE)
+        if base and not images.base:
+            engine.note_pull(base[1])
         told = [f"--label=org.opencontainers.image.{label}={value}" for label, value in labels.items()]
         command: tuple[str | Path, ...] = (
             "docker",
             "build",
             *options,
-            f"--label={_MADE_HERE}",
+            ledger.label(name),
             *told,
             "--file",
-            ROOT / "Dockerfile" if name == APP else folder / "Dockerfile",
+            dockerfile,
             "-t",
             name,
             folder,
         )
+        before = _built(name)
         run.step(f"Build the image {name}", *command, env=environment, log=f"image-{name.split(':')[0]}")
+        # What it replaces would stay without a name, and nobody could tell whose it was.
+        if before and before != _built(name) and _nameless(before):
+            run.succeeds("docker", "rmi", before)
 
 
-def remove() -> list[str]:
-    """Remove the images that were built or pulled here from the engine; return their names."""
-    wanted = ("streaming-demo:", "streamproof:", "streaming/", "streaming-build/", "kindest/node", "registry.k8s.io/")
-    listing = ("docker", "images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
-    made = run.output(*listing, "--filter", f"label={_MADE_HERE}").splitlines()
-    names = []
-    for line in run.output(*listing).splitlines():
-        name, identity = line.split()
-        if (name.startswith(wanted) or line in made) and run.succeeds(
-            "docker", "rmi", "--force", name if "<none>" not in name else identity
-        ):
-            names.append(name)
-    return names
+def _built(name: str) -> str:
+    """Return the id of the image of this name if it was built here, else nothing."""
+    wanted = f'{{{{.Id}}}} {{{{index .Config.Labels "{ledger.LABEL}"}}}}'
+    try:
+        identity, _, label = run.output("docker", "image", "inspect", "--format", wanted, name).partition(" ")
+    except Trouble:
+        return ""
+    return identity if label == name else ""
+
+
+def _nameless(identity: str) -> bool:
+    """Tell whether an image has no name, which a user may have given it."""
+    return (
+        run.output("docker", "image", "inspect", "--format", "{{len .RepoTags}} {{len .RepoDigests}}", identity)
+        == "0 0"
+    )

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from cluster import edges, run, tools
-from cluster.run import CACHE, ROOT, Trouble
+from cluster import edges, engine, ledger, run, tools
+from cluster.run import ROOT, Trouble
 
 _CONFIG = ROOT / "k8s" / "kind.yaml"
 _NEEDED_GIB = 6  # for a cluster and its images, once they are built
@@ -68,13 +68,11 @@ class Cluster:
 
     def containers(self) -> dict[str, str]:
         """Return the node containers, running or not: name to id."""
-        label = f"label=io.x-k8s.kind.cluster={self.name}"
-        lines = run.output("docker", "ps", "-a", "--no-trunc", "--filter", label, "--format", "{{.Names}} {{.ID}}")
-        return dict(sorted(line.split() for line in lines.splitlines()))
+        return {node.name: node.identity for node in engine.nodes() if node.cluster == self.name}
 
     @property
     def _record(self) -> Path:
-        return CACHE / "clusters" / f"{self.name}.json"
+        return engine.CLUSTERS / f"{self.name}.json"
 
     def record(self) -> dict[str, Any]:
         """Return what was noted when the cluster was made; empty if it is not ours."""
@@ -132,8 +130,11 @@ class Cluster:
         Raises:
             Trouble: there is one.
         """
-        containers, record = self.containers(), self.record()
-        if containers and record.get("state") != "making" and record.get("containers") != containers:
+        nodes = [node for node in engine.nodes() if node.cluster == self.name]
+        record = self.record()
+        # What was left half made has no list of its containers, and the name alone proves nothing.
+        half_made = record.get("state") == "making" and all(node.marked for node in nodes)
+        if nodes and not half_made and record.get("containers") != {node.name: node.identity for node in nodes}:
             raise Trouble(
                 f"there is a kind cluster named {self.name} that was not made from here, and it is left alone: choose "
                 "another name and other ports (CLUSTER=other PORT_OFFSET=100), or remove that one "
@@ -152,8 +153,11 @@ class Cluster:
         _check_disk()
         self._record.unlink(missing_ok=True)
         self.note(state="making")
-        path = CACHE / "clusters" / f"{self.name}.yaml"
-        path.write_text(config)
+        path = engine.CLUSTERS / f"{self.name}.yaml"
+        path.write_text(_marked(config))
+        engine.note_pull(node_image)
+        if not run.succeeds("docker", "network", "inspect", "kind"):
+            ledger.note("network", "kind")
         command = (tools.find("kind"), "create", "cluster", "--config", path, "--image", node_image, "--wait", "180s")
         try:
             run.step(f"Create the cluster {self.name}", *command)
@@ -269,9 +273,13 @@ def _mappings() -> list[dict[str, Any]]:
     return mappings
 
 
-def made_here() -> list[Cluster]:
-    """Return all clusters that were made from here."""
-    return [Cluster(path.stem, 0) for path in sorted((CACHE / "clusters").glob("*.json"))]
+def _marked(config: str) -> str:
+    """Return a kind configuration whose nodes can be told from everybody else's (see `engine.Node`)."""
+    wanted = yaml.safe_load(config)
+    mount = {"hostPath": str(engine.CLUSTERS), "containerPath": "/django-streaming-kubernetes", "readOnly": True}
+    for node in wanted["nodes"]:
+        node["extraMounts"] = [*node.get("extraMounts", []), mount]
+    return yaml.safe_dump(wanted)
 
 
 def _check_disk() -> None:

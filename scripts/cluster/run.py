@@ -8,8 +8,10 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import click
+if TYPE_CHECKING:
+    import click
 
 ROOT = Path(__file__).resolve().parents[2]
 # Outside the checkout, so that a fresh clone starts warm; `make clean` removes it.
@@ -116,6 +118,8 @@ def main(command: click.Command, interrupted: str, *troubles: type[Exception]) -
         interrupted: what to say after Ctrl-C.
         troubles: errors whose message is a sentence for the user, beside Trouble.
     """
+    import click  # here, because `make clean` runs without the packages of .venv
+
     sentences: tuple[type[Exception], ...] = (Trouble, *troubles)
     try:
         command.main(standalone_mode=False)

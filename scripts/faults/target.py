@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cluster import images, release, run, tools
+from cluster import images, ledger, release, run, tools
 from cluster.kind import Cluster
 from cluster.run import ROOT, Trouble
 
@@ -93,6 +93,7 @@ class Target:
 
     def load_next_image(self) -> str:
         """Have the image in the cluster under another tag, and return the tag."""
+        ledger.note("image", NEXT)
         run.output("docker", "tag", images.APP, NEXT)
         self.cluster.load(NEXT)
         return NEXT.partition(":")[2]

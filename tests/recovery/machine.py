@@ -20,6 +20,34 @@ _DISK_GIB = 12  # what a cluster asks for, the images, and some
 # Reaps what its processes leave behind, as every first process has to.
 _INIT = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nwhile True: signal.pause()"
 
+# Arguments: the folder of the machine, the cache, and whether the machine is fresh.
+_FILES = """
+mount -o loop "$1/disk" "$1/mounted"
+cd "$1/mounted"
+if [ ! -d upper ]; then
+    mkdir -p upper/var/lib "upper$2" work docker
+    # The overlay's own mark of what is not there: the data of the engine outside, and what was noted of it.
+    mknod upper/var/lib/docker c 0 0
+    for absent in clusters dockerd.pid installed-packages put-here; do mknod "upper$2/$absent" c 0 0; done
+    if [ "$3" ]; then rm -r "upper$2" && mknod "upper$2" c 0 0; fi
+fi
+mount -t overlay overlay -o "lowerdir=/,upperdir=$PWD/upper,workdir=$PWD/work" "$1/root"
+cd "$1/root"
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount --rbind /sys/fs/cgroup sys/fs/cgroup
+mount --rbind /dev dev
+mount -t tmpfs tmpfs run
+# The engine outside, for the images that it has.
+touch ".$1/engine"
+mount --bind /run/docker.sock ".$1/engine"
+if [ ! "$3" ]; then
+    mkdir -p "$1/root/var/lib/docker"
+    mount --bind "$1/mounted/docker" "$1/root/var/lib/docker"
+fi
+ip link set lo up
+"""
+
 
 def _child(parent: int) -> int:
     """Return the only child of a process, which enters namespaces for it; wait until there is one."""
@@ -31,38 +59,32 @@ def _child(parent: int) -> int:
 
 @dataclass
 class Machine:
-    """Namespaces of its own: the engine in it has its own disk, network and processes, and begins where there is none.
+    """Namespaces of its own: its engine has its own disk, network and processes, and begins where there is none.
+
+    All its files are those outside until it writes to them, so packages and caches can be removed in there.
 
     Attributes:
-        folder: holds its disk, and what it writes to the cache beside what was there.
+        folder: holds its disk.
+        fresh: whether nothing from here was ever on it. Else it has the caches, and a folder for the engine's data.
     """
 
     folder: Path
+    fresh: bool = False
     _init: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it on its disk, which is made the first time."""
-        disk, upper, work = (self.folder / name for name in ("disk", "upper", "work"))
+        disk, mounted, root = (self.folder / name for name in ("disk", "mounted", "root"))
         if not disk.exists():
-            upper.mkdir()
-            work.mkdir()
+            mounted.mkdir()
+            root.mkdir()
             with disk.open("wb") as file:
                 file.truncate(_DISK_GIB * _GIB)
             subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", disk], check=True)
         own = ("--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
         self._init = subprocess.Popen(["unshare", *own, sys.executable, "-c", _INIT], start_new_session=True)
-        (self.folder / "engine").touch()
-        for command in (
-            # The engine outside, for the images that it has.
-            f"mount --bind /run/docker.sock {self.folder}/engine",
-            f"mount -t overlay overlay -o lowerdir={CACHE},upperdir={upper},workdir={work} {CACHE}",
-            # That of the engine outside, which must not be stopped by mistake.
-            f"rm -f {CACHE}/dockerd.pid",
-            "mount -t tmpfs tmpfs /run",
-            f"mount -o loop {disk} /var/lib/docker",
-            "ip link set lo up",
-        ):
-            self.run(*command.split()).check_returncode()
+        begun = self._enter("sh", "-euc", _FILES, "sh", self.folder, CACHE, "fresh" if self.fresh else "")
+        subprocess.run(begun, check=True, timeout=60)
 
     def stop(self) -> None:
         """Have all its processes end at once, as when the power fails."""
@@ -79,10 +101,17 @@ class Machine:
         os.kill(_child(begun.pid), signal.SIGKILL)
         begun.wait()
 
+    def _enter(self, *arguments: str | Path) -> list[str]:
+        return ["nsenter", f"--target={self._first()}", "--mount", "--net", "--pid", "--", *map(str, arguments)]
+
     def command(self, *arguments: str | Path) -> list[str]:
         """Return the command that runs another in there."""
-        where = ["nsenter", f"--target={self._first()}", "--mount", "--net", "--pid", f"--wd={ROOT}", "--"]
-        return [*where, *map(str, arguments)]
+        scripts = f"PYTHONPATH={ROOT}/scripts:{ROOT}/scripts/streamproof"
+        return self._enter("chroot", self.folder / "root", "env", "-C", ROOT, scripts, *arguments)
+
+    def path(self, inside: str | Path) -> Path:
+        """Return where a file of its is seen from outside."""
+        return Path(f"/proc/{self._first()}/root{self.folder}/root{inside}")
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a command in there."""
@@ -106,7 +135,7 @@ class Machine:
 
     def made(self, cluster: str) -> Callable[[], bool]:
         """Return what tells whether a cluster of this name is made, but perhaps empty."""
-        record = self.folder / "upper" / "clusters" / f"{cluster}.json"
+        record = self.path(CACHE / "clusters" / f"{cluster}.json")
         return lambda: record.exists() and '"ready"' in record.read_text()
 
     def nodes(self) -> list[str]:
@@ -133,7 +162,7 @@ class Machine:
     def leave_free(self, gib: float) -> None:
         """Fill the disk but for so much."""
         self.make_room()
-        free = shutil.disk_usage(f"/proc/{self._first()}/root/var/lib/docker").free
+        free = shutil.disk_usage(self.path("/var/lib/docker")).free
         # Others write too, so the last of it is taken by writing until there is no more.
         reserved = free - int(max(gib, 0.1) * _GIB)
         self.run("fallocate", "--length", str(reserved), "/var/lib/docker/filled").check_returncode()

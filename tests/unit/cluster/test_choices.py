@@ -67,12 +67,12 @@ def test_the_engine_is_started_on_a_machine_that_has_no_cache_yet(
     program(tmp_path, "dockerd", "asked to start")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(engine, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(engine, "_PID_FILE", tmp_path / "cache" / "dockerd.pid")
+    monkeypatch.setattr(engine, "PID_FILE", tmp_path / "cache" / "dockerd.pid")
     monkeypatch.setattr(engine, "_unreachable", lambda: "no such file")
     monkeypatch.setattr(engine, "lacks_sys_resource", lambda: True)
     monkeypatch.setattr(engine, "apt_install", lambda *packages: None)
     with pytest.raises(Trouble, match="engine stopped right after its start"):
-        engine._start()
+        engine.start()
     assert (tmp_path / "cache" / "logs" / "dockerd.log").read_text() == "asked to start\n"
 
 

@@ -8,18 +8,24 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cluster import kind
+from cluster import engine, kind
 from cluster.kind import Cluster
 from cluster.run import Trouble
 
 NODE = {"some-control-plane": "0123abcd"}
 
 
+def nodes(monkeypatch: pytest.MonkeyPatch, marked: bool) -> None:
+    """Have the engine hold the node containers in NODE."""
+    found = [engine.Node(identity, "some", name, marked) for name, identity in NODE.items()]
+    monkeypatch.setattr(engine, "nodes", lambda: found)
+
+
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cluster:
     """A cluster whose record is kept apart, and whose node containers are those in NODE."""
-    monkeypatch.setattr(kind, "CACHE", tmp_path)
-    monkeypatch.setattr(Cluster, "containers", lambda self: dict(NODE))
+    monkeypatch.setattr(engine, "CLUSTERS", tmp_path / "clusters")
+    nodes(monkeypatch, marked=False)
     return Cluster("some", 300)
 
 
@@ -55,10 +61,32 @@ def test_a_cluster_that_was_made_anew_by_another_is_refused(cluster: Cluster) ->
         cluster.remove()
 
 
-@pytest.mark.parametrize("record", [{"state": "making"}, {"state": "ready", "containers": NODE}])
-def test_what_was_made_here_or_left_half_made_is_ours(cluster: Cluster, record: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("record", "marked"), [({"state": "making"}, True), ({"state": "ready", "containers": NODE}, False)]
+)
+def test_what_was_made_here_or_left_half_made_is_ours(
+    monkeypatch: pytest.MonkeyPatch, cluster: Cluster, record: dict[str, object], marked: bool
+) -> None:
+    nodes(monkeypatch, marked)
     cluster.note(**record)
     cluster.check_ours()
+
+
+def test_a_cluster_of_another_is_refused_although_one_of_its_name_was_begun(cluster: Cluster) -> None:
+    """Its name proves nothing: `kind create` was killed before it made anything, and then somebody made theirs."""
+    cluster.note(state="making")
+    with pytest.raises(Trouble, match="not made from here"):
+        cluster.remove()
+
+
+def test_every_node_that_is_made_from_here_is_marked(cluster: Cluster) -> None:
+    """As `engine.nodes` reads it."""
+    made = yaml.safe_load(kind._marked(cluster._config({}, workers=2)))
+    assert len(made["nodes"]) == 3
+    for node in made["nodes"]:
+        (mount,) = node["extraMounts"]
+        assert (mount["hostPath"], mount["readOnly"]) == (str(engine.CLUSTERS), True)
+    assert "extraMounts" not in cluster._config({}, workers=2)
 
 
 def test_another_configuration_is_refused(cluster: Cluster) -> None:
