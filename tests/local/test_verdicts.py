@@ -94,11 +94,15 @@ def test_asking_for_no_buffering_by_header_makes_the_bad_edge_stream(bad_edge: L
 
 
 @pytest.mark.parametrize("form", ["sse", "ndjson"])
-def test_other_formats_are_complete_and_their_timing_cannot_be_told(
-    good_edge: LocalEdge, verify: Verify, form: str
+def test_other_formats_are_complete_and_their_timing_is_told_by_arrivals(
+    good_edge: LocalEdge, bad_edge: LocalEdge, verify: Verify, form: str
 ) -> None:
-    report = verify(f"{good_edge.url}/measure?rows=12&delay_ms=20&format={form}")
-    assert _results(report) == ("PASS", "PASS", "INCONCLUSIVE")
+    report = verify(f"{good_edge.url}/measure?rows=6&delay_ms=300&format={form}")
+    assert (_results(report), report["exit"]) == (("PASS", "PASS", "PASS"), 0)
+    assert "6 events came one by one" in report["timing"]["sentence"]
+    report = verify(f"{bad_edge.url}/measure?rows=6&delay_ms=300&format={form}")
+    assert (_results(report), report["exit"]) == (("PASS", "PASS", "FAIL"), 1)
+    assert "6 events came at once" in report["timing"]["sentence"]
 
 
 @pytest.mark.parametrize("form", ["sse", "ndjson"])

@@ -41,7 +41,7 @@ def judge_concurrency(streams: Sequence[Observation], shorts: Sequence[Observati
         return Verdict("concurrency", result, f"{sentence}{worst}; {short}", numbers)
 
     def first(result: Result) -> Verdict | None:
-        bad = [[one for one in answers if one.result == result] for answers in verdicts]
+        bad = [[one for one in answers if one.result == result and one.counts] for answers in verdicts]
         bad = [answers for answers in bad if answers]
         if not bad:
             return None

@@ -19,8 +19,8 @@ def judge(observation: Observation, questions: Sequence[str] = ("framing", "comp
 
 
 def overall(verdicts: Iterable[Verdict]) -> Result:
-    """Sum verdicts up: FAIL if one fails, else INCONCLUSIVE if one is, else PASS."""
-    results = {verdict.result for verdict in verdicts}
+    """Sum verdicts up: FAIL if one fails, else INCONCLUSIVE if one is that counts, else PASS if any counts."""
+    results = {verdict.result for verdict in verdicts if verdict.counts}
     if "FAIL" in results:
         return "FAIL"
     return "INCONCLUSIVE" if "INCONCLUSIVE" in results or not results else "PASS"

@@ -109,6 +109,7 @@ class Observation:
         events, event_count: every event, up to a limit; the number of all.
         connect_seconds: how long TCP took to connect; 0 where a connection is used again.
         sync_flushes: how often the compressor was flushed, by the markers in gzip's bytes; None if it is not gzip.
+        times: the expression by which production times were looked for in rows, if the user gave one.
         misnumbered: the first row out of sequence, where rows carry numbers.
         byte_count, sha256: of the body, after its transfer coding and, where that is gzip, its content coding were
             undone. So are the sizes of reads and rows.
@@ -160,6 +161,7 @@ class Observation:
     event_count: int = 0
     connect_seconds: float = 0.0
     sync_flushes: int | None = None
+    times: str | None = None
     misnumbered: Misnumbered | None = None
     sha256_zeroed: str | None = None
     second_status_line: int | None = None

@@ -65,7 +65,7 @@ def _judge_variant(observation: Observation) -> tuple[Result, str]:
         del verdicts["framing"]
     for result in ("FAIL", "INCONCLUSIVE"):
         for question, verdict in verdicts.items():
-            if verdict.result == result:
+            if verdict.result == result and verdict.counts:
                 return verdict.result, f"{question}: {verdict.sentence}"
     return "PASS", ""
 

@@ -1,12 +1,12 @@
 """Verdict about timing: does each row arrive before the app produces the next one?
 
-That needs rows which carry the time of their production (see `promise`). That time is on the app's clock, arrivals are
-on the client's, and only causality ties the two together. Let s be production times, a arrivals, t0 the time at which
-the request was sent, and theta the app's clock minus the client's. No row arrives before it is produced, so
-theta >= max(s - a); none is produced before it is asked for, so theta <= min(s) - t0. Where 0 lies between these bounds
-the clocks are taken to agree. Where it does not, the lower bound is taken: it gives the fastest row a lag of zero, so
-that lags are no larger than they really are, and what remains unknown is a delay common to all rows, of at most the
-distance between the bounds.
+That needs rows which carry the time of their production (see `promise`, and --times); without, what is left are
+arrivals alone. Production times are on the app's clock, arrivals are on the client's, and only causality ties the two
+together. Let s be production times, a arrivals, t0 the time at which the request was sent, and theta the app's clock
+minus the client's. No row arrives before it is produced, so theta >= max(s - a); none is produced before it is asked
+for, so theta <= min(s) - t0. Where 0 lies between these bounds the clocks are taken to agree. Where it does not, the
+lower bound is taken: it gives the fastest row a lag of zero, so that lags are no larger than they really are, and what
+remains unknown is a delay common to all rows, of at most the distance between the bounds.
 """
 
 from bisect import bisect_right
@@ -15,6 +15,7 @@ from itertools import accumulate, pairwise
 from math import ceil
 from statistics import median
 
+from streamproof.arrivals import Arrivals, judge_arrivals
 from streamproof.observation import Observation, Read
 from streamproof.verdict import Number, Result, Verdict, count, ms, to_ms
 
@@ -38,17 +39,15 @@ def judge_timing(observation: Observation) -> Verdict:
         return Verdict("timing", result, sentence, numbers)
 
     timed = [(row.produced, row.arrived) for row in observation.rows if row.produced is not None]
-    if not observation.rows:
-        return verdict("INCONCLUSIVE", "no row arrived, so there is no lag to tell")
-    if not timed and observation.encoded is not None:
-        return verdict("INCONCLUSIVE", f"the body came encoded ({observation.encoded}), so its rows cannot be read")
-    if not timed:
-        spread = f" (first to last byte: {ms(reads[-1].at - reads[0].at)})" if reads else ""
+    if not timed and observation.times is not None:
         return verdict(
             "INCONCLUSIVE",
-            f"rows carry no production time, and arrivals alone{spread} do not show whether a pause was the app's or "
-            "the path's: the app would have to send rows as in X-Stream-Promise: times=zeroed",
+            f"--times {observation.times} found a time in none of {count(observation.row_count, 'row')}: each is one "
+            "line, and the group 'time' must hold seconds, ms or ns since 1970 or a date as in ISO 8601",
         )
+    if not timed:
+        return judge_arrivals(Arrivals(observation))
+    numbers["evidence"] = "production times"
     if len(timed) < 2:
         return verdict("INCONCLUSIVE", "only one row with a production time arrived, at least two are needed")
     produced = [row[0] for row in timed]

@@ -16,12 +16,14 @@ class Verdict:
         result: PASS, FAIL, or INCONCLUSIVE where what was observed does not allow an answer.
         sentence: the answer in words, for somebody who has not read this code.
         numbers: what the answer rests on; a name that ends in `_ms` is in milliseconds.
+        counts: whether it is part of the overall verdict, as long as any is.
     """
 
     question: str
     result: Result
     sentence: str
     numbers: dict[str, Number] = field(default_factory=dict)
+    counts: bool = True
 
 
 def ms(seconds: float) -> str:
@@ -41,5 +43,6 @@ def to_ms(seconds: float) -> float:
 
 
 def count(number: int, noun: str) -> str:
-    """Put a number before its noun: "1 row", "12 rows"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """Put a number before its noun: "1 row", "12 rows", "3 deliveries"."""
+    many = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    return f"{number} {noun if number == 1 else many}"

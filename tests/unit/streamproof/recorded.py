@@ -1,9 +1,10 @@
 """Observations as they would be recorded, without a server."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from streamproof.observation import Observation, Read, Row
+from streamproof.events import splitter
+from streamproof.observation import Event, Observation, Read, Row
 
 SENT = 1_700_000_000.0
 
@@ -39,3 +40,20 @@ def recorded(rows: Sequence[Row] = (), **changes: Any) -> Observation:
         "row_count": len(rows),
     }
     return Observation(**(values | changes))
+
+
+def came(
+    writes: Iterable[tuple[float, bytes]], content_type: str | None = "text/event-stream", **changes: Any
+) -> Observation:
+    """Make an observation of bytes by the seconds after the request at which they arrived, a read each."""
+    one = splitter(content_type)
+    reads, events = [], []
+    before = 0.0
+    for at, data in writes:
+        events += [Event(SENT + at, *event) for event in (one.feed(data) if one else ())]
+        reads.append(Read(SENT + at, len(data), at - before, one.unfinished if one else 0))
+        before = at
+    headers = [] if content_type is None else [("Content-Type", content_type)]
+    values = {"headers": headers, "reads": reads, "ended_at": SENT + before + 0.001}
+    values |= {"events": events, "event_count": len(events)}
+    return recorded(**(values | changes))

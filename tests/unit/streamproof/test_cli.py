@@ -66,6 +66,25 @@ def test_a_bad_stream_ends_with_1(stream, serve, capsys):
     assert capsys.readouterr().out.endswith("\nverdict: FAIL\n")
 
 
+SSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+EVENT = b"9\r\ndata: 1\n\n\r\n"
+LAST = b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("steps", "status", "words"),
+    [
+        ([EVENT, 0.3, EVENT, 0.3, EVENT, 0.3, EVENT, LAST], 0, "4 events came one by one"),
+        ([1.2, 4 * EVENT + LAST], 1, "4 events came at once"),
+        ([0.7, 2 * EVENT + LAST], 2, "too few, or too early"),
+        ([4 * EVENT + LAST], 0, "too short to tell"),
+    ],
+)
+def test_a_stream_that_promises_nothing_is_judged_by_its_arrivals(serve, capsys, steps, status, words):
+    assert main(["verify", serve([SSE, *steps])]) == status
+    assert words in " ".join(capsys.readouterr().out.split())
+
+
 def test_what_cannot_be_told_ends_with_2(serve, capsys):
     assert main(["verify", serve([plain("Content-Length: 0", status="404 Not Found")])]) == 2
     assert capsys.readouterr().out.endswith("\nverdict: INCONCLUSIVE\n")

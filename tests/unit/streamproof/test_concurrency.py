@@ -121,4 +121,6 @@ def test_streams_that_cannot_be_judged_are_inconclusive(streams, short):
     unclear = [dataclasses.replace(one, rows=[]) for one in streams]
     verdict = judge_concurrency(unclear, [short(0.1, 0.05)], short(-1, 0.01))
     assert verdict.result == "INCONCLUSIVE"
-    assert verdict.sentence.startswith("4 of 4 streams at once could not be judged, the first for timing: no row")
+    assert verdict.sentence.startswith(
+        "4 of 4 streams at once could not be judged, the first for timing: a body of no type"
+    )

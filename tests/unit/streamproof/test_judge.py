@@ -309,3 +309,13 @@ def test_what_is_not_http_fails_as_framing(record, data):
 )
 def test_verdicts_are_summed_up(results, expected):
     assert overall([Verdict("framing", result, "") for result in results]) == expected
+
+
+# All together
+
+
+def test_what_is_too_short_to_tell_does_not_count_beside_what_does():
+    passed, failed = Verdict("framing", "PASS", ""), Verdict("framing", "FAIL", "")
+    short, unclear = Verdict("timing", "INCONCLUSIVE", "", counts=False), Verdict("timing", "INCONCLUSIVE", "")
+    pairs = [[passed, short], [failed, short], [passed, unclear], [short]]
+    assert [overall(pair) for pair in pairs] == ["PASS", "FAIL", "INCONCLUSIVE", "INCONCLUSIVE"]

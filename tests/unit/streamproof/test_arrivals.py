@@ -1,0 +1,207 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streamproof.arrivals import Arrivals, judge_arrivals
+
+from tests.unit.streamproof.recorded import came, recorded
+
+PACED = [0.01 + 0.25 * number for number in range(24)]
+
+
+def event(number, size=64):
+    head = b"data: %08d " % number
+    return head + b"x" * (size - len(head) - 2) + b"\n\n"
+
+
+def one_by_one(times, size=64):
+    return [(at, event(number, size)) for number, at in enumerate(times)]
+
+
+def through_buffer(writes, buffer, end=None):
+    """Pass on what was written in full buffers alone, the rest at the end."""
+    held = b""
+    passed = []
+    for at, data in writes:
+        held += data
+        while len(held) >= buffer:
+            passed.append((at, held[:buffer]))
+            held = held[buffer:]
+    at = writes[-1][0] if end is None else end
+    merged = {}
+    for when, data in [*passed, (at, held)]:
+        merged[when] = merged.get(when, b"") + data
+    return [(when, data) for when, data in merged.items() if data]
+
+
+def timing(writes, content_type="text/event-stream", **changes):
+    verdict = judge_arrivals(Arrivals(came(writes, content_type, **changes)))
+    return verdict.result, verdict.sentence
+
+
+UNSEEN = "by arrivals alone a delay common to all, of up to 10.0 ms, or a hop one event behind would not show"
+
+
+def test_events_that_come_one_by_one_pass():
+    assert timing(one_by_one(PACED)) == ("PASS", f"24 events came one by one, in 24 deliveries; {UNSEEN}")
+
+
+@pytest.mark.parametrize("pause", [0.005, 0.02, 0.06])
+def test_events_that_never_pause_pass(pause):
+    result, sentence = timing(one_by_one([0.01 + pause * number for number in range(200)]))
+    assert (result, "never silent for 100 ms" in sentence, UNSEEN in sentence) == ("PASS", True, True)
+
+
+def test_all_at_the_end_fails_and_leaves_open_which():
+    result, sentence = timing([(6.0, b"".join(event(number) for number in range(24)))])
+    assert result == "FAIL"
+    assert sentence.startswith("24 events came at once after 6.0 s, so this did not arrive as a stream: the app")
+
+
+@pytest.mark.parametrize("wait", [0.6, 0.99])
+def test_all_at_once_without_a_long_wait_is_inconclusive(wait):
+    assert timing([(wait, b"".join(map(event, range(24))))])[0] == "INCONCLUSIVE"
+
+
+def test_what_came_whole_at_once_is_too_short_to_tell_and_does_not_count():
+    verdict = judge_arrivals(Arrivals(came([(0.02, b"".join(map(event, range(24))))])))
+    assert (verdict.result, verdict.counts) == ("INCONCLUSIVE", False)
+    assert verdict.sentence.startswith("too short to tell")
+
+
+@pytest.mark.parametrize("changes", [{"ended": "timeout"}, {"ended": "truncated"}])
+def test_what_did_not_come_whole_counts_however_short(changes):
+    assert judge_arrivals(Arrivals(came([(0.02, event(1) + event(2))], **changes))).counts
+
+
+@pytest.mark.parametrize(
+    ("number", "size", "buffer", "words"),
+    [
+        (24, 1000, 4096, "this looks like a 4 KiB buffer"),
+        (64, 1000, 16384, "this looks like a 16 KiB buffer"),
+        (40, 300, 1024, "this looks like a 1 KiB buffer"),
+    ],
+)
+@pytest.mark.parametrize("content_type", ["text/event-stream", "application/x-ndjson"])
+def test_ends_of_events_that_wait_for_the_next_fail(number, size, buffer, words, content_type):
+    writes = one_by_one([0.01 + 0.25 * one for one in range(number)], size)
+    if content_type != "text/event-stream":
+        writes = [(at, data.replace(b"\n", b" ")[:-1] + b"\n") for at, data in writes]
+    result, sentence = timing(through_buffer(writes, buffer), content_type)
+    assert (result, sentence.startswith("the end of an event waited"), words in sentence) == ("FAIL", True, True)
+
+
+def test_events_larger_than_a_buffer_fail():
+    assert timing(through_buffer(one_by_one(PACED[:8], 10_000), 4096))[0] == "FAIL"
+
+
+def test_lines_of_text_that_are_cut_are_inconclusive():
+    """For an app may write text as it likes."""
+    writes = [(at, b"x" * 9_999 + b"\n") for at in PACED[:8]]
+    result, sentence = timing(through_buffer(writes, 4096), "text/plain")
+    assert (result, "lines of text were cut" in sentence) == ("INCONCLUSIVE", True)
+
+
+def test_a_large_event_that_a_path_cuts_is_no_fault():
+    writes = [
+        (at + part * 0.15, event(number, 90_000)[part * 30_000 :][:30_000])
+        for number, at in enumerate([0.01 + number for number in range(8)])
+        for part in range(3)
+    ]
+    assert timing(writes)[0] == "PASS"
+
+
+@pytest.mark.parametrize("at_a_time", [2, 5])
+def test_whole_events_at_a_time_are_inconclusive(at_a_time):
+    writes = [(1.0 * group, b"".join(event(5 * group + one) for one in range(at_a_time))) for group in range(1, 7)]
+    result, sentence = timing(writes)
+    assert (result, f"about {at_a_time} whole events came at a time, up to 1.0 s apart" in sentence) == (
+        "INCONCLUSIVE",
+        True,
+    )
+
+
+def test_what_a_language_model_sends_at_both_ends_is_no_batch():
+    ends = b"".join(map(event, range(3)))
+    assert timing([(0.4, ends), *one_by_one([0.6, 0.8, 1.0, 1.2]), (1.4, ends)])[0] == "PASS"
+
+
+def test_a_wait_before_the_first_event_is_no_fault():
+    assert timing(one_by_one([2.0 + at for at in PACED]))[0] == "PASS"
+    assert timing(one_by_one([2.0 + 0.005 * number for number in range(200)]))[0] == "PASS"
+
+
+def test_what_was_held_back_and_then_comes_as_fast_as_a_path_allows_does_not_pass():
+    lump = b"".join(event(number) for number in range(20_000))
+    writes = [(30.0 + 0.02 * piece, lump[piece * 32_000 :][:32_000]) for piece in range(40)]
+    assert timing(writes)[0] == "INCONCLUSIVE"
+
+
+def test_tcp_slow_start_over_a_far_path_does_not_look_like_a_hop():
+    writes = through_buffer([(0.2, b"".join(event(number, 900) for number in range(60)))], 14_000)
+    flights = [
+        (0.2 + 0.15 * index, data)
+        for index, (_, data) in enumerate(
+            [(0, writes[0][1][part : part + 14_000]) for part in range(0, 54_000, 14_000)]
+        )
+    ]
+    assert timing(flights, connect_seconds=0.15)[0] != "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("number", "result"), [(0, "INCONCLUSIVE"), (1, "INCONCLUSIVE"), (2, "INCONCLUSIVE"), (3, "PASS")]
+)
+def test_few_events_tell_nothing(number, result):
+    assert timing(one_by_one([0.01 + 0.5 * at for at in range(number)]))[0] == result
+
+
+# Compressed
+
+
+def test_a_compressor_that_is_never_flushed_fails():
+    lump = [(3.0, b"".join(map(event, range(12))))]
+    result, sentence = timing(lump, sync_flushes=0, encoded_bytes=200)
+    assert (result, "the compressor never flushed" in sentence) == ("FAIL", True)
+    assert "compressor" not in timing(lump, sync_flushes=12, encoded_bytes=200)[1]
+
+
+def test_a_compressor_without_flushes_whose_events_come_in_time_passes():
+    assert timing(one_by_one(PACED), sync_flushes=0, encoded_bytes=200)[0] == "PASS"
+
+
+# Without events
+
+
+@pytest.mark.parametrize("content_type", ["application/octet-stream", None, "text/plain"])
+def test_bytes_that_come_bit_by_bit_pass(content_type):
+    assert timing([(at, b"word ") for at in PACED], content_type)[0] == "PASS"
+
+
+@pytest.mark.parametrize("writes", [[(6.0, b"x" * 600)], [(at, b"x" * 4096) for at in PACED], [(0.6, b"x")]])
+@pytest.mark.parametrize("content_type", ["application/octet-stream", None])
+def test_bytes_never_fail(writes, content_type):
+    assert timing(writes, content_type)[0] == "INCONCLUSIVE"
+
+
+def test_bytes_that_flow_pass():
+    assert timing([(0.01 + 0.02 * at, b"x" * 60_000) for at in range(100)], "video/mp4")[0] == "PASS"
+
+
+def test_nothing_is_inconclusive():
+    assert judge_arrivals(Arrivals(recorded())).result == "INCONCLUSIVE"
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 3), st.sampled_from([b"data: 1\n\n", b"data: ", b"2\n\n", b": c\n", b"x"]))),
+    st.sampled_from(["text/event-stream", "text/plain", "application/x-ndjson", None]),
+    st.floats(0, 1),
+)
+def test_whatever_comes_has_a_verdict_that_is_explained(steps, content_type, connect):
+    at = 0.0
+    writes = []
+    for pause, data in steps:
+        at += pause
+        writes.append((at, data))
+    verdict = judge_arrivals(Arrivals(came(writes, content_type, connect_seconds=connect)))
+    assert verdict.question == "timing"
+    if verdict.result == "PASS":
+        assert "would not show" in verdict.sentence
