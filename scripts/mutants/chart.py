@@ -22,7 +22,7 @@ from cluster.run import ROOT, Trouble, say
 
 _LIST = Path(__file__).with_name("chart.yaml")
 # What the tests read, and what they run: the tools that are built are not copied.
-_COPIED = ("chart", "k8s", "scripts", "tests/chart", "tests/unit/chart", "pyproject.toml")
+_COPIED = ("chart", "docs", "k8s", "scripts", "tests/chart", "tests/unit/chart", "pyproject.toml")
 _TESTS = ("tests/unit/chart", "tests/chart")
 _SECONDS = 300
 
