@@ -160,9 +160,11 @@ def builder_image(base: str) -> str:
     wanted = hashlib.sha256(b"".join(path.read_bytes() for path in pins)).hexdigest()
     if not (marker.exists() and marker.read_text() == wanted):
         shutil.rmtree(folder, ignore_errors=True)
+        # For the Python of the Dockerfiles' base, as some wheels are for one version of it alone.
         pip = (sys.executable, "-m", "pip", "download", "--only-binary=:all:", "--no-deps", "--require-hashes")
+        download = (*pip, "--python-version", "3.13")
         for path in pins:
-            step(f"Fetch the wheels of {path.relative_to(ROOT)}", *pip, "-d", folder, "-r", path)
+            step(f"Fetch the wheels of {path.relative_to(ROOT)}", *download, "-d", folder, "-r", path)
         marker.write_text(wanted)
     tag = f"streaming-build/builder:{hashlib.sha256((base + wanted).encode()).hexdigest()[:12]}"
     if not has_image(tag):

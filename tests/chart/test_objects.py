@@ -141,9 +141,9 @@ EDGE = "ingress-nginx-controller.ingress-nginx.svc"
     [
         ("{}", f"http://{EDGE}", None),
         ("{test: {edge: 'edge.a.svc:8080'}, ingress: {host: a.test}}", "http://a.test", "edge.a.svc:8080"),
-        ("ingress: {host: '*.a.test'}", "http://test.a.test", EDGE),
-        ("ingress: {host: a.test, tls: {secretName: a-tls}}", "https://a.test", EDGE),
-        ("django: {allowedHosts: '.a.test,b.test'}", "http://a.test", EDGE),
+        ("ingress: {host: '*.a.test'}", "http://test.a.test", f"{EDGE}:"),
+        ("ingress: {host: a.test, tls: {secretName: a-tls}}", "https://a.test", f"{EDGE}:"),
+        ("django: {allowedHosts: '.a.test,b.test'}", "http://a.test", f"{EDGE}:"),
         (
             "{ingress: {enabled: false, host: a.test, tls: {secretName: b}}, service: {port: 81}}",
             "http://x-streaming:81",
@@ -151,7 +151,7 @@ EDGE = "ingress-nginx-controller.ingress-nginx.svc"
         ),
         ("{ingress: {enabled: false}, django: {allowedHosts: b.test}}", "http://b.test", "x-streaming:80"),
         ("{ingress: {enabled: false}, httpRoute: {enabled: true}}", f"http://{EDGE}", None),
-        ("{ingress: {enabled: false}, httpRoute: {enabled: true, hostnames: [r.test]}}", "http://r.test", EDGE),
+        ("{ingress: {enabled: false}, httpRoute: {enabled: true, hostnames: [r.test]}}", "http://r.test", f"{EDGE}:"),
     ],
 )
 def test_helm_test_asks_the_edge_or_the_service_under_a_host_that_is_answered(
@@ -161,8 +161,8 @@ def test_helm_test_asks_the_edge_or_the_service_under_a_host_that_is_answered(
     assert {each["name"] for each in spec["containers"]} == {"timing", "backpressure"}
     for container in spec["containers"]:
         assert container["args"][1].partition("/measure?")[0] == origin
-        addresses = [each for each in container["args"] if each.startswith("--address=")]
-        assert addresses == ([f"--address={address}"] if address else [])
+        addresses = [each for each in container["args"] if each.startswith("--connect-to=")]
+        assert addresses == ([f"--connect-to=::{address}"] if address else [])
         trusts = "--cacert=/tls/tls.crt" in container["args"]
         assert trusts == origin.startswith("https:") == ("volumes" in spec) == ("volumeMounts" in container)
 

@@ -48,7 +48,14 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
             directives = f"listen 127.0.0.1:{port} ssl; http2 on; {GZIP} "
             directives += f"ssl_certificate {folder}/edge.pem; ssl_certificate_key {folder}/edge.pem;"
             edges[buffering] = LocalEdge(buffering=buffering, directives=directives).__enter__()
-            options = ["--cacert", f"{folder}/ca.pem", "--address", f"127.0.0.1:{port}", "--header", "Host: localhost"]
+            options = [
+                "--cacert",
+                f"{folder}/ca.pem",
+                "--connect-to",
+                f"::127.0.0.1:{port}",
+                "--header",
+                "Host: localhost",
+            ]
             answers[buffering] = Secured("https://edge.invalid", edges[buffering].url, tuple(options))
         return answers[buffering]
 

@@ -16,6 +16,7 @@ import pytest
 from streamproof.ask import Asking, ask
 from streamproof.expected import Expected
 from streamproof.request import Request
+from streamproof.route import ConnectTo, Route
 from streamproof.verdict import Verdict
 
 from tests.matrix import servers
@@ -75,7 +76,9 @@ def _asking(case: Case, started: servers.Servers) -> Asking:
     request = Request(f"http://127.0.0.1:{port}{case.target}", **options(Request))
     if started.secure(case.server):
         url = f"https://edge.invalid:{port}{case.target}"
-        request = replace(request, url=url, address=("127.0.0.1", port), cacert=started.cacert.read_text())
+        request = replace(
+            request, url=url, route=Route([ConnectTo("", None, "127.0.0.1", None)]), cacert=started.cacert.read_text()
+        )
     expected = Expected(**options(Expected))
     if expected.sha256 == "right":
         expected = replace(expected, sha256=hashlib.sha256(FILE).hexdigest())

@@ -88,16 +88,14 @@ def _ask_protocols(asking: Asking) -> list[Observation]:
         request = replace(asking.request, protocol=protocol)
         if protocol != "HTTP/1.1":
             observations.append(_observe(replace(asking, request=request), protocol))
-        others = [(name, value) for name, value in request.headers if name.lower() != "accept-encoding"]
-        request = replace(request, headers=[*others, ("Accept-Encoding", "gzip")])
-        compressed = replace(asking, request=request)
+        compressed = replace(asking, request=request.with_header("Accept-Encoding", "gzip"))
         observations.append(_observe(compressed, f"{protocol} with gzip"))  # type: ignore[arg-type]
     return observations
 
 
 def _ask_concurrently(asking: Asking) -> list[Observation]:
     url = urljoin(asking.request.url, asking.short)
-    request = replace(asking.request, url=url, max_bytes=_SHORT_MAX_BYTES)
+    request = replace(asking.request, url=url, method="GET", body=None, max_bytes=_SHORT_MAX_BYTES)
     short = replace(asking, request=request, expected=Expected(), on_read=None)
     alone = _observe(short, "short alone")
     shorts: list[Observation] = []
@@ -164,7 +162,7 @@ def _in_role(asking: Asking, role: Role, make: Callable[[], Observation]) -> Obs
         now = time.time()
         observation = Observation(
             url=request.url,
-            protocol=request.protocol,
+            protocol=request.protocol or "HTTP/1.1",
             timeout=request.timeout,
             max_bytes=request.max_bytes,
             started_at=started,

@@ -19,8 +19,15 @@ class Http1Recorder(Recorder):
         """
         super().__init__(request, "HTTP/1.0" if request.protocol == "HTTP/1.0" else "HTTP/1.1")
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER)
-        header = h11.Request(method="GET", target=request.target.path, headers=request.fields())
-        self.output = (self._connection.send(header) or b"") + (self._connection.send(h11.EndOfMessage()) or b"")
+        target, fields = request.target.path, request.fields()
+        proxy = request.route.proxy
+        if proxy is not None and not request.target.tls:  # RFC 9112 section 3.2.2
+            target = f"http://{request.target.authority}{target}"
+            if proxy.authorization is not None:
+                fields.append((b"Proxy-Authorization", proxy.authorization.encode("ascii")))
+        header = h11.Request(method=request.method, target=target, headers=fields)
+        sent = [header, *([h11.Data(request.body)] if request.body else []), h11.EndOfMessage()]
+        self.output = b"".join(self._connection.send(event) or b"" for event in sent)
         if self._protocol == "HTTP/1.0":  # h11 writes no other version than 1.1; a target holds no space
             self.output = self.output.replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", 1)
         self._chunked = False

@@ -53,14 +53,21 @@ class Http2Recorder(Recorder):
         self._connection.initiate_connection()
         self._connection.increment_flow_control_window(_WINDOW - self._connection.inbound_flow_control_window)
         sent = [(name.lower(), value) for name, value in request.fields()]
-        pseudo = [(b":method", b"GET"), (b":scheme", b"https")]
+        pseudo = [(b":method", request.method.encode("ascii")), (b":scheme", b"https")]
         pseudo += [(b":authority", dict(sent)[_HOST]), (b":path", request.target.path.encode("ascii"))]
         fields = [(name, value) for name, value in sent if name != _HOST]
-        self._connection.send_headers(_STREAM, pseudo + fields, end_stream=True)
-        self.output = self._connection.data_to_send()
+        self._unsent = request.body or b""
+        self._connection.send_headers(_STREAM, pseudo + fields, end_stream=not self._unsent)
+        self.output = self.to_send()
 
     def to_send(self) -> bytes:
-        """Return acknowledgements, and window updates for what was read."""
+        """Return acknowledgements, window updates for what was read, and what the server has room for of the body."""
+        while self._unsent and self.ended is None:
+            room = min(self._connection.local_flow_control_window(_STREAM), self._connection.max_outbound_frame_size)
+            if room <= 0:
+                break
+            piece, self._unsent = self._unsent[:room], self._unsent[room:]
+            self._connection.send_data(_STREAM, piece, end_stream=not self._unsent)
         return self._connection.data_to_send()
 
     def closed(self, at: float) -> None:

@@ -41,7 +41,7 @@ def why_none(observation: Observation) -> tuple[str, dict[str, Number]]:
         sentence = f"the response is {observation.status} {observation.reason}".rstrip()
         location = observation.header("location")
         if 300 <= observation.status < 400 and location is not None:
-            sentence += f" to {location}, which is not followed: ask for that URL instead"
+            sentence += f" to {location}, which {observation.unfollowed or 'is not followed: --location follows it'}"
         else:
             sentence += ", not the stream: only a 200 is judged"
         return sentence, {"status": observation.status}

@@ -128,6 +128,8 @@ class Observation:
             keep the connection. "no_connection": none came about, or it broke before the request was out.
         ended_at: when that was known.
         error: what was wrong, in words, for "truncated", "protocol_error", "not_offered" and "no_connection".
+        notes: what a reader must know of how it was asked, such as that no certificate was verified.
+        unfollowed: why the redirect that came back was not followed, where redirects were to be.
         expected: what the user expects; saved along, so that an observation that is judged again gets the same verdict.
     """
 
@@ -169,6 +171,8 @@ class Observation:
     heartbeat_count: int = 0
     longest_pause: float = 0.0
     stall: Stall | None = None
+    notes: list[str] = field(default_factory=list)
+    unfollowed: str | None = None
     expected: Expected = field(default_factory=Expected)
 
     def header(self, name: str) -> str | None:

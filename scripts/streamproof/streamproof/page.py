@@ -99,6 +99,8 @@ def as_html(streams: Streams, verdicts: Sequence[Verdict]) -> str:
         section = _add(body, "section")
         _add(section, "h2", "What came back" if len(streams) == 1 else name)
         _add(section, "p", came_back(observation))
+        for note in observation.notes:
+            _add(section, "p", note, class_="faint")
         if observation.url != first.url:
             _add(_add(section, "p"), "code", observation.url)
         _add_chart(section, timeline(observation))

@@ -9,6 +9,7 @@ from streamproof.ask import Asking, ask
 from streamproof.observe import NothingObserved
 from streamproof.record import Recorder
 from streamproof.request import Request
+from streamproof.route import ConnectTo, Route
 from streamproof.run import Run
 
 
@@ -46,7 +47,8 @@ def measure(task: Task, on_read: Callable[[Recorder], None] | None = None) -> An
     Raises:
         ValueError: the URL cannot be used; the message says why.
     """
-    request = Request(task.url, address=task.address, timeout=task.timeout, cacert=task.cacert)
+    route = Route() if task.address is None else Route([ConnectTo("", None, *task.address)])
+    request = Request(task.url, protocol="HTTP/1.1", route=route, timeout=task.timeout, cacert=task.cacert)
     try:
         stream = ask(Asking(request, on_read=on_read))
     except NothingObserved as error:

@@ -21,6 +21,7 @@ MAX_HEADER = 64 << 10  # also the limit for one chunk's extensions, and for the 
 
 _ROW = re.compile(rb"(\d{8}) (\d{10}\.\d{9})(?=[ \r\n])")
 _ZERO_TIME = b"0000000000.000000000"
+_REDIRECTS = (301, 302, 303, 307, 308)
 STATUS_LINE = re.compile(rb"HTTP/1\.\d \d{3}(?!\d)")
 
 
@@ -85,6 +86,12 @@ class Recorder(ABC):
     def stalled(self, began: float, ended: float) -> None:
         """Note that the client did not read for a while, on purpose."""
         self._stall = Stall(began, ended, self._body.byte_count)
+
+    @property
+    def redirect(self) -> tuple[int, str] | None:
+        """Status and Location of a redirect (RFC 9110 section 15.4); None if there is none yet."""
+        location = next((value for name, value in self._headers if name.lower() == "location"), None)
+        return None if self._status not in _REDIRECTS or location is None else (self._status, location)
 
     @property
     def byte_count(self) -> int:

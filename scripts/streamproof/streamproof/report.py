@@ -40,6 +40,7 @@ def as_text(streams: Streams, verdicts: Sequence[Verdict], *, width: int = PLAIN
     parts: list[Text | Table] = [Text(printable(streams[0][1].url))]
     for name, observation in streams:
         parts.append(Text(_fixed(came_back(observation) if len(streams) == 1 else f"{name}: {came_back(observation)}")))
+        parts += [Text(_fixed(note)) for note in observation.notes]
         lines = _draw(timeline(observation), width)
         parts += [Text(), *lines, Text()] if lines else [Text()]
     table = Table.grid(padding=(0, 2, 0, 0))
@@ -70,7 +71,7 @@ def _printed(parts: Sequence[Text | Table], width: int, colour: bool) -> str:
 
 def as_json(observation: Observation, verdicts: Sequence[Verdict]) -> str:
     """Write one JSON object: the verdicts with their numbers, and a summary of the observation."""
-    ttfb = observation.ttfb
+    ttfb, header_at = observation.ttfb, observation.header_at
     return json.dumps(
         {
             "url": observation.url,
@@ -88,6 +89,8 @@ def as_json(observation: Observation, verdicts: Sequence[Verdict]) -> str:
                 "http_version": observation.http_version,
                 "status": observation.status,
                 "reason": observation.reason,
+                "content_type": observation.header("content-type"),
+                "notes": observation.notes,
                 "framing": observation.framing if observation.status is not None else None,
                 "ended": observation.ended,
                 "error": observation.error,
@@ -96,6 +99,7 @@ def as_json(observation: Observation, verdicts: Sequence[Verdict]) -> str:
                 "chunks": observation.chunk_count,
                 "reads": observation.read_count,
                 "sha256": observation.sha256,
+                "header_ms": None if header_at is None else to_ms(header_at - observation.request_sent_at),
                 "ttfb_ms": None if ttfb is None else to_ms(ttfb),
                 "duration_ms": to_ms(observation.duration),
             },

@@ -2,14 +2,24 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from ipaddress import ip_address
-from urllib.parse import quote, urlsplit
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote, urldefrag, urljoin, urlsplit
+
+import idna
 
 from streamproof.observation import Protocol
+from streamproof.route import Route
 
 DEFAULT_TIMEOUT = 60.0
 DEFAULT_MAX_BYTES = 64 << 20
+# As many as browsers follow (https://fetch.spec.whatwg.org/#http-redirect-fetch).
+MAX_REDIRECTS = 20
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.6.2
+# What is for one origin only.
+_PRIVATE = ("authorization", "cookie", "host", "proxy-authorization")
+# What describes a body that is not sent any more.
+_OF_BODY = ("content-type", "content-length", "content-encoding", "transfer-encoding")
 
 
 @dataclass(frozen=True)
@@ -18,31 +28,46 @@ class Request:
 
     Attributes:
         url: http or https.
+        method: "GET" and so on.
         headers: pairs of name and value to send, in addition to Host, User-Agent, Accept and Accept-Encoding or
             instead of these.
-        protocol: what to speak; HTTP/2 requires an https URL.
+        body: what to send; None for none.
+        protocol: what to speak; HTTP/2 requires an https URL. None to negotiate it as a browser does: of an https URL
+            HTTP/2 or HTTP/1.1 by ALPN (RFC 7301), else HTTP/1.1.
         cacert: certificates of the authorities to trust, in PEM, instead of the system's.
-        address: IP address or host name to connect to instead of the URL's host, and port, if not the URL's.
+        insecure: trust any certificate.
+        route: where to connect to, if not to the URL's host.
+        redirects: how many to follow.
         timeout: limit in seconds for everything together, except for the system's name resolution.
         max_bytes: limit for the body, encoded or not.
+        read_rate: read at most so many bytes a second; None to read as fast as it goes.
     """
 
     url: str
+    method: str = "GET"
     headers: Sequence[tuple[str, str]] = ()
-    protocol: Protocol = "HTTP/1.1"
+    body: bytes | None = None
+    protocol: Protocol | None = None
     cacert: str | None = None
-    address: tuple[str, int | None] | None = None
+    insecure: bool = False
+    route: Route = field(default_factory=Route)
+    redirects: int = 0
     timeout: float = DEFAULT_TIMEOUT
     max_bytes: int = DEFAULT_MAX_BYTES
+    read_rate: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse limits that would stop a request before it is made.
+        """Refuse what cannot be asked whatever the URL is.
 
         Raises:
-            ValueError: one is not above zero.
+            ValueError: that is so; the message says why.
         """
         if not (self.timeout > 0 and self.max_bytes > 0):  # so that NaN is refused too
             raise ValueError("the limits for time and size must be above zero")
+        if not _TOKEN.fullmatch(self.method):
+            raise ValueError(f"{self.method!r} is not a method")
+        if self.method in ("HEAD", "CONNECT"):
+            raise ValueError(f"the response to {self.method} has no body, so there is no stream to judge")
 
     @property
     def target(self) -> "Target":
@@ -66,8 +91,39 @@ class Request:
             ("Accept", "*/*"),
             ("Accept-Encoding", "identity"),
         ]
+        if self.body is not None:
+            defaults.append(("Content-Type", "application/x-www-form-urlencoded"))
+        if self.body is not None or self.method in ("POST", "PUT", "PATCH"):  # RFC 9110 section 8.6
+            defaults.append(("Content-Length", str(len(self.body or b""))))
         sent = [(name, value) for name, value in defaults if name.lower() not in given] + list(self.headers)
         return [(name.encode("ascii"), value.encode("utf-8")) for name, value in sent]
+
+    def with_header(self, name: str, value: str) -> "Request":
+        """Return the same request with a header, instead of any of that name."""
+        others = [(key, content) for key, content in self.headers if key.lower() != name.lower()]
+        return replace(self, headers=[*others, (name, value)])
+
+    def redirected(self, status: int, location: str) -> "Request":
+        """Return the request that a redirect leads to (RFC 9110 section 15.4), as curl and browsers make it.
+
+        A POST becomes a GET where the status is 301 or 302, everything but GET where it is 303. Credentials and the
+        Host header do not go to another origin.
+
+        Raises:
+            ValueError: the location is not a URL that can be asked for.
+        """
+        url = urldefrag(urljoin(self.url, location)).url
+        old, new = self.target, parse_target(url)
+        dropped: tuple[str, ...] = ()
+        method, body = self.method, self.body
+        if status == 303 or (status in (301, 302) and method == "POST"):
+            method, body = "GET", None
+            dropped += _OF_BODY
+        if (old.tls, old.host, old.port) != (new.tls, new.host, new.port):
+            dropped += _PRIVATE
+        headers = [(name, value) for name, value in self.headers if name.lower() not in dropped]
+        redirects = self.redirects - 1
+        return replace(self, url=url, method=method, headers=headers, body=body, redirects=redirects)
 
 
 @dataclass(frozen=True)
@@ -105,7 +161,7 @@ def parse_target(url: str) -> Target:
         parts = urlsplit(url)
         port = parts.port
         host = parts.hostname or ""
-        host = host if ":" in host else host.encode("idna").decode("ascii")
+        host = host if ":" in host else ascii_host(host)
     except ValueError as error:
         raise ValueError(f"{url!r} is not a URL: {error}") from error
     if parts.scheme not in ("http", "https"):
@@ -128,24 +184,15 @@ def parse_target(url: str) -> Target:
     )
 
 
-def parse_address(text: str) -> tuple[str, int | None]:
-    """Take an IP address or a host name, and the port that may follow it after a colon, apart.
+def ascii_host(host: str) -> str:
+    """Return a host name as it is resolved and sent (IDNA 2008, RFC 5891, with the mapping of UTS 46 as browsers have).
 
     Raises:
-        ValueError: it is no such thing; the message says why.
+        ValueError: it is no host name.
     """
-    # An IPv6 address has colons of its own, so it takes brackets where a port follows.
-    match = re.fullmatch(r"\[(?P<v6>[^]]+)\](?::(?P<p6>[0-9]+))?|(?P<v4>[^:]+)(?::(?P<p4>[0-9]+))?", text)
-    host = (match["v6"] or match["v4"]) if match else text
-    port = int((match["p6"] or match["p4"] or 0) if match else 0) or None
     try:
-        ip_address(host)
-    except ValueError:
-        # A name does not end in a label of digits alone, or 1.2.3 would be one.
-        if not re.fullmatch(r"([A-Za-z0-9-]+\.)*(?=[0-9-]*[A-Za-z])[A-Za-z0-9-]+", host):
-            raise ValueError(
-                f"{text!r} is not an IP address or a host name, with or without a colon and a port"
-            ) from None
-    if port is not None and port >= 1 << 16:
-        raise ValueError(f"{port} is not a port")
-    return host, port
+        if host.isascii():  # an underscore, as in Docker's names, is no business of IDNA's
+            return host.encode("idna").decode("ascii")  # finds labels that are empty or too long
+        return idna.encode(host, uts46=True).decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(f"{host!r} is not a host name: {error}") from error

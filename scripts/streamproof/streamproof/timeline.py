@@ -91,10 +91,13 @@ def came_back(observation: Observation) -> str:
         return f"no response, {ms(observation.duration)} in all"
     parts = [
         f"HTTP/{observation.http_version} {observation.status} {observation.reason}".rstrip(),
+        *([kind] if (kind := observation.header("content-type")) else []),
         observation.framing,
         count(observation.byte_count, "byte"),
         count(observation.row_count, "row"),
     ]
+    if observation.header_at is not None:
+        parts.append(f"header {ms(observation.header_at - observation.request_sent_at)}")
     if observation.ttfb is not None:
         parts.append(f"TTFB {ms(observation.ttfb)}")
     return ", ".join([*parts, f"{ms(observation.duration)} in all"])

@@ -12,13 +12,19 @@ from streamproof import observe as observe_module
 from streamproof.judge import judge, overall
 from streamproof.observe import NothingObserved, NotOffered
 from streamproof.report import as_text
-from streamproof.request import Request, parse_address, parse_target
+from streamproof.request import Request, parse_target
+from streamproof.route import Route, parse_connect_to, parse_resolve
 
 CHUNKED = "Transfer-Encoding: chunked"
+HTTP11 = ("http/1.1",)
 
 
 def observe(url, *, stall=0.0, on_read=None, **options):
     return observe_module.observe(Request(url, **options), stall=stall, on_read=on_read)
+
+
+def route_to(port):
+    return Route([parse_connect_to(f"::127.0.0.1:{port}")])
 
 
 def observe_reuse(url, **options):
@@ -283,12 +289,14 @@ def secured(authority, server):
 
 
 def test_https(three, secured, cacert):
-    seen = observe(secured([three.header(CHUNKED), *rows(three, 1, 3), three.chunk(b"")]), timeout=30, cacert=cacert)
+    seen = observe(
+        secured([three.header(CHUNKED), *rows(three, 1, 3), three.chunk(b"")], HTTP11), timeout=30, cacert=cacert
+    )
     assert overall(judge(seen)) == "PASS", judge(seen)
 
 
 def test_https_that_is_cut(six, secured, cacert):
-    seen = observe(secured([six.header(CHUNKED), *rows(six, 0.01, 3), "close"]), timeout=10, cacert=cacert)
+    seen = observe(secured([six.header(CHUNKED), *rows(six, 0.01, 3), "close"], HTTP11), timeout=10, cacert=cacert)
     assert (seen.ended, seen.row_count) == ("truncated", 3)
 
 
@@ -298,38 +306,16 @@ def test_a_certificate_that_is_not_trusted(secured):
 
 
 def test_a_host_that_does_not_resolve_can_be_asked_at_an_address(six, secured, cacert):
-    url = secured([six.chunked()], name="edge.invalid")
+    url = secured([six.chunked()], HTTP11, name="edge.invalid")
     port = int(url.rpartition(":")[2].rstrip("/"))
     with pytest.raises(NothingObserved, match=r"the host name edge\.invalid could not be resolved"):
         observe(url, timeout=10, cacert=cacert)
-    for ask, address in ((url, ("127.0.0.1", None)), ("https://edge.invalid/", ("127.0.0.1", port))):
-        assert observe(ask, timeout=10, cacert=cacert, address=address).row_count == 6
+    for ask, text in ((url, f"::127.0.0.1:{port}"), ("https://edge.invalid/", f"edge.invalid:443:127.0.0.1:{port}")):
+        route = Route([parse_connect_to(text)])
+        assert observe(ask, timeout=10, cacert=cacert, route=route).row_count == 6
+    assert observe(url, timeout=10, cacert=cacert, route=Route(resolve=[parse_resolve(f"*:{port}:127.0.0.1")])).status
     with pytest.raises(NothingObserved, match="Hostname mismatch"):
-        observe("https://other.invalid/", timeout=10, cacert=cacert, address=("127.0.0.1", port))
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("127.0.0.1", ("127.0.0.1", None)),
-        ("127.0.0.1:8443", ("127.0.0.1", 8443)),
-        ("::1", ("::1", None)),
-        ("[::1]", ("::1", None)),
-        ("[::1]:8443", ("::1", 8443)),
-        ("localhost", ("localhost", None)),
-        ("edge.namespace.svc:8443", ("edge.namespace.svc", 8443)),
-    ],
-)
-def test_addresses(text, expected):
-    assert parse_address(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text", ["", "a_b", "a..b", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:99999", ":80", "[::1", "1.2.3"]
-)
-def test_what_is_no_address_is_refused(text):
-    with pytest.raises(ValueError, match=r"is not an IP address or a host name|is not a port"):
-        parse_address(text)
+        observe("https://other.invalid/", timeout=10, cacert=cacert, route=route_to(port))
 
 
 @pytest.mark.parametrize("alpn", [["http/1.1"], []])
@@ -339,7 +325,7 @@ def test_a_server_without_http2_does_not_offer_it(secured, cacert, alpn):
 
 
 def test_http2_takes_tls():
-    with pytest.raises(ValueError, match="HTTP/2 takes an https URL"):
+    with pytest.raises(ValueError, match="HTTP/2 requires an https URL"):
         observe("http://127.0.0.1:1/", protocol="HTTP/2")
 
 

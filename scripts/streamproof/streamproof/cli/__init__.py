@@ -4,14 +4,28 @@ from collections.abc import Sequence
 
 import click
 
+from streamproof import __version__
 from streamproof.cli import diagnose, judge, verify
 from streamproof.cli.output import EXIT_STATUS, INTERRUPTED, STATUS, WRONG_USAGE
 from streamproof.observe import NothingObserved
 
 
-@click.group(epilog=EXIT_STATUS, no_args_is_help=False)
+class _Group(click.Group):
+    """Takes a URL without a subcommand for one to verify."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and any("://" in one for one in args):
+            args = ["verify", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Group, epilog=EXIT_STATUS, no_args_is_help=False)
+@click.version_option(__version__, "-V", "--version", message="streamproof %(version)s")
 def cli() -> None:
-    """Tell whether an HTTP stream survives the path from app to client."""
+    """Tell whether an HTTP stream survives the path from app to client.
+
+    `streamproof URL` means `streamproof verify URL`.
+    """
 
 
 for command in (verify.verify, judge.judge, diagnose.diagnose, diagnose.probe):

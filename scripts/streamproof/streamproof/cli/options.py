@@ -1,6 +1,8 @@
 """The options that commands share, each group of them handed to its command as one value."""
 
+import dataclasses
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -10,11 +12,16 @@ from click.core import ParameterSource
 
 from streamproof.cli.output import Output, cannot
 from streamproof.expected import Expected, Outcome
+from streamproof.observation import Protocol
 from streamproof.promise import is_sha256
-from streamproof.request import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, Request, parse_address
+from streamproof.request import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, MAX_REDIRECTS, Request
+from streamproof.route import Route, parse_connect_to, parse_proxy, parse_resolve
 from streamproof.run import DEFAULT_QUESTIONS, QUESTIONS, Question
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# What is read of a file with a body or headers.
+_MAX_FILE = 16 << 20
 
 # Options that mean something for one question only.
 _BELONGS_TO: dict[str, Question] = {
@@ -54,14 +61,66 @@ def gathered(name: str, make: Callable[..., Any], *options: Callable[[F], F]) ->
     return decorate
 
 
-def _headers(_: click.Context, __: click.Parameter, values: Sequence[str]) -> list[tuple[str, str]]:
-    headers = []
+def _lines(_: click.Context, __: click.Parameter, values: Sequence[str]) -> list[str]:
+    """Take headers, and of `@FILE` one from each line."""
+    lines = []
     for value in values:
+        found = [value]
+        if value.startswith("@"):
+            try:
+                found = [one for one in _content(value).decode("utf-8").splitlines() if one.strip()]
+            except UnicodeDecodeError as error:
+                raise click.BadParameter(f"{value[1:]} is not UTF-8") from error
+        lines += found
+    return lines
+
+
+def _headers(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> list[tuple[str, str]]:
+    headers = []
+    for value in _lines(context, parameter, values):
         name, colon, content = value.partition(":")
         if not colon or not name.strip():
             raise click.BadParameter(f"{value!r} is not a name, a colon and a value")
         headers.append((name.strip(), content.strip()))
     return headers
+
+
+def _data(_: click.Context, __: click.Parameter, values: Sequence[str]) -> bytes | None:
+    """Join what is to be sent by "&", and leave out a file's line ends, as curl does."""
+    if not values:
+        return None
+    parts = [_content(one).translate(None, b"\r\n\0") if one.startswith("@") else one.encode() for one in values]
+    return b"&".join(parts)
+
+
+def _content(value: str) -> bytes:
+    """Read what `@FILE` names, or standard input for `@-`."""
+    name = value[1:]
+    try:
+        if name == "-":
+            content = sys.stdin.buffer.read(_MAX_FILE + 1)
+        else:
+            with Path(name).open("rb") as file:
+                content = file.read(_MAX_FILE + 1)
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from error
+    if len(content) > _MAX_FILE:
+        raise click.BadParameter(f"{name} holds more than {_MAX_FILE >> 20} MiB: uploads are not judged")
+    return content
+
+
+def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Make a callback that parses an option's value, or each of a repeatable one's; a ValueError is wrong usage."""
+
+    def callback(_: click.Context, __: click.Parameter, value: str | Sequence[str] | None) -> Any:
+        try:
+            if value is None or isinstance(value, str):
+                return None if value is None else parse(value)
+            return [parse(one) for one in value]
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return callback
 
 
 def _sha256(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -83,17 +142,22 @@ def _cacert(_: click.Context, __: click.Parameter, value: Path | None) -> str | 
     return text.replace("\ufffd", "?")
 
 
-def _address(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, int | None] | None:
-    try:
-        return None if value is None else parse_address(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def _request(http10: bool, http2: bool, **fields: Any) -> Request:
-    if http10 and http2:
-        raise ValueError("--http1.0 and --http2 exclude each other")
-    return Request(protocol="HTTP/1.0" if http10 else "HTTP/2" if http2 else "HTTP/1.1", **fields)
+def _request(
+    http10: bool, http11: bool, http2: bool, body: bytes | None, method: str | None, location: bool, **fields: Any
+) -> Request:
+    wanted: dict[Protocol, bool] = {"HTTP/1.0": http10, "HTTP/1.1": http11, "HTTP/2": http2}
+    protocols = [protocol for protocol, is_wanted in wanted.items() if is_wanted]
+    if len(protocols) > 1:
+        raise ValueError("--http1.0, --http1.1 and --http2 exclude each other")
+    route = Route(**{one.name: fields.pop(one.name) for one in dataclasses.fields(Route)})
+    return Request(
+        method=method or ("GET" if body is None else "POST"),
+        body=body,
+        protocol=next(iter(protocols), None),
+        route=route,
+        redirects=MAX_REDIRECTS if location else 0,
+        **fields,
+    )
 
 
 def _questions(questions: Sequence[Question], all_wanted: bool) -> list[Question]:
@@ -119,21 +183,71 @@ request_options = gathered(
     _request,
     click.argument("url"),
     click.option(
+        "-X",
+        "--request",
+        "method",
+        metavar="METHOD",
+        help="Ask with this method.  [default: GET, with --data POST]",
+    ),
+    click.option(
+        "-d",
+        "--data",
+        "body",
+        callback=_data,
+        multiple=True,
+        metavar="DATA",
+        help="Send this body, or that in @FILE, or of standard input (@-); repeatable, joined by '&'. Its Content-Type "
+        "is a form's unless --header sets it.",
+    ),
+    click.option(
+        "-H",
         "--header",
         "headers",
         callback=_headers,
         multiple=True,
         metavar="'NAME: VALUE'",
-        help="Send this header; repeatable, may replace Host.",
+        help="Send this header, or one of each line of @FILE, which keeps keys out of the process list; repeatable, "
+        "may replace Host.",
     ),
-    click.option("--http1.0", "http10", is_flag=True, help="Speak HTTP/1.0 instead of HTTP/1.1."),
-    click.option("--http2", is_flag=True, help="Speak HTTP/2 instead of HTTP/1.1; takes an https URL."),
-    cacert_option,
+    click.option("--http1.0", "http10", is_flag=True, help="Speak HTTP/1.0."),
     click.option(
-        "--address",
-        callback=_address,
-        metavar="HOST[:PORT]",
-        help="Connect there; Host, SNI and certificate are still the URL's.",
+        "--http1.1",
+        "http11",
+        is_flag=True,
+        help="Speak HTTP/1.1.  [default: of http URLs; of https ones HTTP/2 or HTTP/1.1, as negotiated]",
+    ),
+    click.option("--http2", is_flag=True, help="Speak HTTP/2; requires an https URL."),
+    cacert_option,
+    click.option("-k", "--insecure", is_flag=True, help="Trust any certificate."),
+    click.option("-L", "--location", is_flag=True, help=f"Follow redirects, {MAX_REDIRECTS} at most."),
+    click.option(
+        "--connect-to",
+        callback=parsed(parse_connect_to),
+        multiple=True,
+        metavar="HOST1:PORT1:HOST2:PORT2",
+        help="For the URL's HOST1:PORT1 connect to HOST2:PORT2; Host, SNI and certificate are still the URL's. Empty "
+        "parts stand for any, or the same; repeatable.",
+    ),
+    click.option(
+        "--resolve",
+        callback=parsed(parse_resolve),
+        multiple=True,
+        metavar="HOST:PORT:ADDRESS",
+        help="Use this address for HOST:PORT, or several with commas; repeatable.",
+    ),
+    click.option("--unix-socket", metavar="PATH", help="Connect to this Unix domain socket."),
+    click.option(
+        "-x",
+        "--proxy",
+        callback=parsed(parse_proxy),
+        metavar="[http://]HOST:PORT",
+        help="Ask through this HTTP proxy. HTTP_PROXY and the like are not used.",
+    ),
+    click.option(
+        "--read-rate",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Read at most N bytes a second, as a slow client does.",
     ),
     click.option(
         "--timeout",

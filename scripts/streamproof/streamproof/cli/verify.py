@@ -50,7 +50,7 @@ def verify(
     short: str,
     output: Output,
 ) -> int:
-    """Ask for URL and judge what comes back. Redirects are not followed.
+    """Ask for URL and judge what comes back.
 
     \b
     framing       is the end of the body properly marked?
