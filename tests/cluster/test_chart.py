@@ -11,6 +11,13 @@ from cluster.run import ROOT
 from tests.chart.rendering import text
 
 
+@pytest.fixture(scope="module")
+def namespace(cluster: Cluster) -> str:
+    """One that enforces Pod Security's restricted profile, where a workload that breaks it is warned of."""
+    release.restrict(cluster, "default")
+    return "default"
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -36,10 +43,8 @@ from tests.chart.rendering import text
     ],
     ids=lambda values: " ".join(values.split())[:40],
 )
-def test_the_api_server_takes_what_is_rendered_without_a_warning(cluster: Cluster, values: str) -> None:
-    """In a namespace that enforces Pod Security's restricted profile, where a workload that breaks it is warned of."""
-    release.restrict(cluster, "default")
+def test_the_api_server_takes_what_is_rendered_without_a_warning(cluster: Cluster, namespace: str, values: str) -> None:
     rendered = text(values=values)
-    apply = ("apply", "--dry-run=server", "--warnings-as-errors", "-n", "default", "-f", "-")
+    apply = ("apply", "--dry-run=server", "--warnings-as-errors", "-n", namespace, "-f", "-")
     applied = cluster.kubectl(*apply, stdin=rendered)
     assert applied.count("(server dry run)") == len(list(yaml.safe_load_all(rendered)))
