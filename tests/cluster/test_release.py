@@ -33,20 +33,49 @@ APP = "app.kubernetes.io/name=streaming"
 SHORT = {"streaming.readTimeout": 3, "streaming.maxDuration": 6, "streaming.drainSeconds": 1}
 # A stream that is not chunked on its way to the edge: there buffering can be seen, as it holds rows back.
 HTTP10 = {r"ingress.annotations.nginx\.ingress\.kubernetes\.io/proxy-http-version": "1.0"}
+BAD = SHORT | {"streaming.buffering": "on"} | HTTP10
+TEN, ELEVEN = ({"streaming.maxDuration": 60, "streaming.drainSeconds": drain} for drain in (10, 11))
+# With kind's image, and less CPU asked for: the node may have two cores.
+PROD = ("--values", str(ROOT / "chart" / "values-prod.yaml"), "--set=resources.requests.cpu=50m")
+
+
+def options(values: dict[str, object]) -> tuple[str, ...]:
+    """Return these values, and one pod under the tests' host, as options for helm."""
+    given = (f"--set-json={name}={json.dumps(value)}" for name, value in values.items())
+    return (f"--set=replicaCount=1,ingress.host={HOST}", *given)
 
 
 class Release:
-    """The release, and what can be asked of it."""
+    """The release, and what can be asked of it. Each test says which values it needs, so any can run alone."""
 
     def __init__(self, cluster: Cluster, demo: Any) -> None:
         self.cluster = cluster
         self.demo = demo
+        # With which options it was installed and upgraded, one after the other; none where it is not there.
+        self.history: list[tuple[str, ...]] = []
 
     def set(self, values: dict[str, object]) -> None:
-        """Install or upgrade with these values and defaults for the others, and wait until the edge has it all."""
-        options = [f"--set-json={name}={json.dumps(value)}" for name, value in values.items()]
-        release.install(self.cluster, RELEASE, NAMESPACE, f"--set=replicaCount=1,ingress.host={HOST}", *options)
-        release.await_edge(self.cluster, HOST)
+        """Have these values, and defaults for the others, in force."""
+        if self.history[-1:] != [options(values)]:
+            self.upgrade(values)
+
+    def upgrade(self, values: dict[str, object]) -> None:
+        """Install or upgrade with these values, even if they are in force, and wait until the edge has it all."""
+        self.install(*options(values))
+
+    def install(self, *options: str, host: str = HOST) -> None:
+        """Install or upgrade with options of helm, and wait until the edge has it all, if it is asked by plain HTTP."""
+        release.install(self.cluster, RELEASE, NAMESPACE, *options)
+        self.history.append(options)
+        if host:
+            release.await_edge(self.cluster, host)
+
+    def uninstall(self) -> None:
+        """Have it removed, and all that it consists of."""
+        if self.history:
+            done = self.helm("uninstall", RELEASE, "--wait", "--cascade=foreground")
+            assert done.returncode == 0, done.stderr
+            self.history.clear()
 
     def helm(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a helm command about the release."""
@@ -106,16 +135,16 @@ class Release:
 
 @pytest.fixture(scope="module")
 def other(cluster: Cluster, demo: Any) -> Iterator[Release]:
-    """Install it; the tests below change its values one after the other, and the last one uninstalls it."""
+    """Make its namespace anew, and remove it in the end."""
     delete = ("delete", "namespace", NAMESPACE, "--ignore-not-found")
     cluster.kubectl(*delete)
-    running = Release(cluster, demo)
-    running.set(SHORT | {"streaming.buffering": "on"} | HTTP10)
-    yield running
+    release.restrict(cluster, NAMESPACE)
+    yield Release(cluster, demo)
     cluster.kubectl(*delete, "--wait=false")
 
 
 def test_pods_run_where_pod_security_enforces_the_restricted_profile(other: Release) -> None:
+    other.set(BAD)
     labels = other.get("namespace", NAMESPACE)["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
     (pod,) = other.pods()
@@ -137,6 +166,7 @@ def test_a_pod_that_asks_for_more_is_refused_there(other: Release) -> None:
 
 
 def test_only_the_folder_for_the_metrics_can_be_written_to(other: Release) -> None:
+    other.set(BAD)
     (name,) = other.names()
     write = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text('x')"
     other.kubectl("exec", name, "--", "python3", "-c", write, "/tmp/x")  # noqa: S108
@@ -145,6 +175,7 @@ def test_only_the_folder_for_the_metrics_can_be_written_to(other: Release) -> No
 
 
 def test_helm_test_fails_on_timing_through_a_bad_edge(other: Release) -> None:
+    other.set(BAD)
     status, results = other.tested()
     assert status == 1
     assert results["timing"] == "FAIL"
@@ -152,6 +183,7 @@ def test_helm_test_fails_on_timing_through_a_bad_edge(other: Release) -> None:
 
 def test_buffering_is_what_streaming_buffering_says(other: Release) -> None:
     query = "rows=8&size=64&delay_ms=500"
+    other.set(BAD)
     assert other.stream(query)[1]["timing"]["result"] == "FAIL"
     before = other.names()
     other.set(SHORT | {"streaming.buffering": False} | HTTP10)  # off, as YAML reads it without quotes
@@ -175,6 +207,7 @@ def test_helm_test_passes_through_a_good_edge_and_leaves_nothing(other: Release)
 
 def test_a_pause_longer_than_the_read_timeout_is_cut_by_the_edge(other: Release) -> None:
     """The second row would come after 5 s, before the stream's time is up."""
+    other.set(SHORT)
     query = "rows=3&size=64&delay_ms=5000"
     rows, seconds = other.rows(query)
     assert rows == 1
@@ -184,6 +217,7 @@ def test_a_pause_longer_than_the_read_timeout_is_cut_by_the_edge(other: Release)
 
 @pytest.mark.parametrize(("heartbeat", "whole"), [(0, False), (1, True)])
 def test_a_heartbeat_keeps_such_a_stream_open(other: Release, heartbeat: int, whole: bool) -> None:
+    other.set(SHORT)
     stream = silence(other.cluster.http_port, HOST, read_timeout=3, pause=5, heartbeat=heartbeat)
     found = asyncio.run(stream)
     assert found.whole is whole
@@ -191,6 +225,7 @@ def test_a_heartbeat_keeps_such_a_stream_open(other: Release, heartbeat: int, wh
 
 
 def test_a_stream_longer_than_the_maximum_is_broken_off_by_the_app(other: Release) -> None:
+    other.set(SHORT)
     query = "rows=40&size=64&delay_ms=250"
     rows, seconds = other.rows(query)
     assert 16 <= rows < 32  # 24 in 6 s
@@ -199,6 +234,7 @@ def test_a_stream_longer_than_the_maximum_is_broken_off_by_the_app(other: Releas
 
 
 def test_the_running_pod_has_the_times_that_follow_from_the_drain(other: Release) -> None:
+    other.set(SHORT)
     (pod,) = other.pods()
     assert pod["spec"]["terminationGracePeriodSeconds"] == 1 + 10
     arguments = other.kubectl("exec", pod["metadata"]["name"], "--", "cat", "/proc/1/cmdline").split("\0")
@@ -207,23 +243,28 @@ def test_the_running_pod_has_the_times_that_follow_from_the_drain(other: Release
 
 def test_a_deploy_breaks_off_what_lasts_longer_than_the_drain_and_nothing_else(other: Release) -> None:
     """Two streams in a pod that is replaced: it has 5 s of preStop, and then the drain."""
-    other.set({"streaming.maxDuration": 60, "streaming.drainSeconds": 10})
+    other.set(TEN)
     other.wait_for_old_pods()
     with ThreadPoolExecutor() as background:
         longer, shorter = (background.submit(other.rows, f"rows={rows}&size=64&delay_ms=1000") for rows in (45, 14))
         time.sleep(1)
-        other.set({"streaming.maxDuration": 60, "streaming.drainSeconds": 11})
+        other.upgrade(ELEVEN)
     assert 14 <= longer.result()[0] < 45
     assert shorter.result()[0] == 14
 
 
 def test_a_rollback_brings_the_values_back_and_breaks_no_stream_off(other: Release) -> None:
+    if other.history[-2:] != [options(TEN), options(ELEVEN)]:
+        other.set(TEN)
+        other.upgrade(ELEVEN)
+        other.wait_for_old_pods()
     key = other.get("secret", NAME)["data"]
     with ThreadPoolExecutor() as background:
         stream = background.submit(other.rows, "rows=12&size=64&delay_ms=1000")
         time.sleep(1)
         done = other.helm("rollback", RELEASE, "--wait", "--timeout=120s")
     assert done.returncode == 0, done.stderr
+    other.history.append(options(TEN))
     assert "--graceful-timeout=12" in other.pods()[0]["spec"]["containers"][0]["args"]  # of a drain of 10 s
     assert stream.result()[0] == 12
     assert other.get("secret", NAME)["data"] == key
@@ -231,6 +272,7 @@ def test_a_rollback_brings_the_values_back_and_breaks_no_stream_off(other: Relea
 
 def test_two_releases_stand_side_by_side(other: Release) -> None:
     """Each under its own name, namespace and host."""
+    other.set(TEN)
     other.wait_for_old_pods()
     for host, namespace in ((other.demo.host, other.demo.namespace), (HOST, NAMESPACE)):
         query = f"rows=1&size={len(namespace) + 100}"
@@ -243,10 +285,9 @@ def test_two_releases_stand_side_by_side(other: Release) -> None:
 
 
 def test_upgrades_keep_the_secret_key_and_the_pods(other: Release) -> None:
-    values: dict[str, object] = {"streaming.maxDuration": 60, "streaming.drainSeconds": 11}
-    other.set(values)
+    other.set(ELEVEN)
     key, pods = other.get("secret", NAME)["data"], other.names()
-    other.set(values)
+    other.upgrade(ELEVEN)
     assert other.get("secret", NAME)["data"] == key
     assert other.names() == pods
     (name,) = pods
@@ -276,14 +317,14 @@ def test_an_upgrade_leaves_the_number_of_pods_to_the_autoscaler(other: Release) 
     values: dict[str, object] = {"autoscaling.enabled": True, "autoscaling.minReplicas": 1}
     other.set(values)
     other.kubectl("scale", f"deploy/{NAME}", "--replicas=2")
-    other.set(values)
+    other.upgrade(values)
     assert other.get("deploy", NAME)["spec"]["replicas"] == 2
     assert other.get("hpa", NAME)["spec"]["scaleTargetRef"]["name"] == NAME
 
 
 @pytest.fixture(scope="module")
-def over_tls(other: Release, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.Popen[str]]:
-    """Do what the chart's README says, in the namespace of the release; return its curl command for a path."""
+def readme(other: Release, tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[str, ...], list[str]]:
+    """Make the certificate as the chart's README does; return the options of its helm command, and its curl command."""
     folder = tmp_path_factory.mktemp("tls")
     section = (ROOT / "chart" / "README.md").read_text().partition("## TLS")[2]
     commands = re.findall(r"^\$ ((?:[^\\\n]|\\\n)+)", section, re.MULTILINE)
@@ -295,7 +336,15 @@ def over_tls(other: Release, tmp_path_factory: pytest.TempPathFactory) -> Callab
     )
     subprocess.run(openssl, check=True, capture_output=True)
     other.kubectl(*kubectl[1:])
-    release.install(other.cluster, RELEASE, NAMESPACE, "--set=replicaCount=1", *helm[helm.index("--set") :])
+    return ("--set=replicaCount=1", *helm[helm.index("--set") :]), curl
+
+
+@pytest.fixture
+def over_tls(other: Release, readme: tuple[tuple[str, ...], list[str]]) -> Callable[..., subprocess.Popen[str]]:
+    """Have the release as that helm command sets it; return its curl command for a path."""
+    options, curl = readme
+    if other.history[-1:] != [options]:
+        other.install(*options, host="")
 
     def ask(path: str, *options: str) -> subprocess.Popen[str]:
         command = [*curl[:-1], curl[-1].partition("/measure")[0] + path, "-sS", *options]
@@ -356,37 +405,35 @@ def test_plain_http_is_redirected_for_the_host_with_tls_alone(
 
 
 def test_production_values_come_up(other: Release) -> None:
-    """With kind's image, and less CPU asked for: the node may have two cores."""
-    prod = ("--values", str(ROOT / "chart" / "values-prod.yaml"), "--set=resources.requests.cpu=50m")
-    release.install(other.cluster, RELEASE, NAMESPACE, *prod)
-    release.await_edge(other.cluster, "streams.example.com")
+    other.install(*PROD, host="streams.example.com")
     assert other.get("networkpolicy", NAME)["spec"]["policyTypes"] == ["Ingress", "Egress"]
     assert other.get("pdb", NAME)["status"]["expectedPods"] >= 1
 
 
 def test_an_uninstall_leaves_nothing_behind(other: Release) -> None:
+    """The namespace holds what the tests have put there, and what is in each."""
     kinds = "all,secret,serviceaccount,ingress,hpa,pdb,networkpolicy,configmap"
+    if not other.history:
+        other.set(SHORT)
     assert NAME in other.kubectl("get", kinds, "-l", LABEL, "-o", "name")
-    helm = release.helm(other.cluster, "uninstall", RELEASE, "-n", NAMESPACE, "--wait", "--cascade=foreground")
-    subprocess.run(helm, check=True, timeout=120)
+    other.uninstall()
     assert other.kubectl("get", kinds, "-l", LABEL, "-o", "name") == ""
-    assert other.kubectl("get", kinds, "-o", "name").split() == [
-        "secret/mine",  # the tests' own
-        "secret/streaming-tls",
-        "serviceaccount/default",
-        "configmap/kube-root-ca.crt",
-    ]
+    ours = {"secret/mine", "secret/streaming-tls"}
+    left = set(other.kubectl("get", kinds, "-o", "name").split()) - ours
+    assert left == {"serviceaccount/default", "configmap/kube-root-ca.crt"}
 
 
 def test_who_may_write_into_one_namespace_alone_can_install(other: Release, tmp_path: Path) -> None:
     """Nothing is looked up where such a user may not read: Helm would fail the whole install."""
+    other.uninstall()
     other.kubectl("create", "serviceaccount", "deployer")
     other.kubectl("create", "rolebinding", "deployer", "--clusterrole=admin", f"--serviceaccount={NAMESPACE}:deployer")
     user = ("--kube-as-user", f"system:serviceaccount:{NAMESPACE}:deployer", "-n", NAMESPACE)
-    options = ("--set=streaming.maxDuration=900,replicaCount=1", "--wait", "--timeout=120s")
-    command = release.helm(other.cluster, "install", RELEASE, "chart", *user, *options)
+    values = "--set=streaming.maxDuration=900,replicaCount=1"
+    command = release.helm(other.cluster, "install", RELEASE, "chart", *user, values, "--wait", "--timeout=120s")
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=150)
     assert done.returncode == 0, done.stderr
+    other.history.append((values,))
     assert "worker-shutdown-timeout" in done.stdout
 
 
