@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from cluster import release
 from cluster.kind import Cluster
+from cluster.run import Trouble
 
 NAMESPACE = "streaming-test"
 CLUSTER = Cluster(os.environ.get("CLUSTER", "streaming-test"), int(os.environ.get("PORT_OFFSET", "10000")))
@@ -65,5 +66,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Show pods, events and logs where a test on the cluster failed: a CI machine is gone when one comes to look."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
-    if report.failed:
+    if not report.failed:
+        return
+    try:
+        CLUSTER.kubectl("get", "--raw", "/readyz", timeout=30)
+    except Trouble as error:
+        report.sections.append(("cluster", str(error)))
+        # Each of the other tests would wait for as long, and tell no more.
+        item.session.shouldstop = f"the cluster {CLUSTER.name} does not answer"
+    else:
         report.sections.append(("cluster", release.diagnostics(CLUSTER, NAMESPACE)))
