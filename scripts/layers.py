@@ -25,6 +25,8 @@ _LAYERS = {
     "matrix": ("tests/matrix",),
     "cluster": ("tests/cluster", "tests/edges"),
 }
+# Found or built before, for workers of xdist would build them side by side, and within the time that a test may take.
+CHART_TOOLS = ("helm", "kube-score")
 # With a failure in one of these nothing else is worth its time.
 _FIRST = ("unit", "chart")
 _EDGES = ("ingress-nginx", "envoy-gateway")
@@ -42,6 +44,9 @@ def main(layer: str | None) -> None:
             if name not in _FIRST and not layer and cluster is None:
                 tools.chromium()  # before the cluster, which may install packages, too
                 cluster = stack.enter_context(_BringUp())
+            if name == "chart":
+                for tool in CHART_TOOLS:
+                    tools.find(tool)
             if name == "cluster" and cluster:
                 cluster.wait()
             if not _passed(name):

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import click
 import yaml
-from cluster import run
+from cluster import run, tools
 from cluster.run import ROOT, Trouble, say
+from layers import CHART_TOOLS
 
 _LIST = Path(__file__).with_name("chart.yaml")
 # What the tests read, and what they run: the tools that are built are not copied.
@@ -110,6 +111,8 @@ def survivors(mutations: list[Mutation]) -> Iterator[Mutation]:
 def main() -> None:
     """Try all of them."""
     score, mutations = listed()
+    for tool in CHART_TOOLS:
+        tools.find(tool)
     noticed(None)
     left = list(survivors(mutations))
     share = 1 - len(left) / len(mutations)

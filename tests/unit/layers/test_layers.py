@@ -18,19 +18,24 @@ print("pytest", *[each for each in sys.argv[1:] if each.startswith("tests/")], f
 sys.exit(any(name in os.environ.get("FAILING", "-") for name in sys.argv[1:]))
 """
 CLUSTER = """
-import os, signal, sys, time
-if sys.argv[-1] == "browser":
-    sys.exit()
+import os, sys, time
 edge = sys.argv[sys.argv.index("--edge") + 1]
-print(f"bring up {edge}", file=sys.stderr, flush=True)
-if edge in os.environ.get("FAILING", "-"):
-    sys.exit("no room for it")
-if edge in os.environ.get("HANGING", "-"):
-    try:
+try:
+    print(f"bring up {edge}", file=sys.stderr, flush=True)
+    if edge in os.environ.get("FAILING", "-"):
+        sys.exit("no room for it")
+    if edge in os.environ.get("HANGING", "-"):
         time.sleep(60)
-    except KeyboardInterrupt:
-        print(f"interrupted {edge}", file=sys.stderr, flush=True)
-        sys.exit(130)
+except KeyboardInterrupt:
+    print(f"interrupted {edge}", file=sys.stderr, flush=True)
+    sys.exit(130)
+"""
+
+TOOLS = """
+def find(name):
+    print("find", name, flush=True)
+def chromium():
+    print("find chromium", flush=True)
 """
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -44,6 +49,7 @@ def start(tmp_path: Path) -> Start:
     stub.mkdir()
     (stub / "__init__.py").write_text(f"__path__.append({str(ROOT / 'scripts' / 'cluster')!r})")
     (stub / "__main__.py").write_text(CLUSTER)
+    (stub / "tools.py").write_text(TOOLS)
 
     def start(*layer: str, **environment: str) -> subprocess.Popen[str]:
         path = os.pathsep.join([str(tmp_path), str(ROOT / "scripts")])
@@ -69,6 +75,9 @@ def test_the_fast_layers_come_first_and_the_cluster_comes_up_meanwhile(start: St
     lines = told(start(), 0)
     assert ran(lines) == ["tests/unit", "tests/chart", "tests/local", "tests/matrix", "tests/cluster tests/edges"]
     begun = lines.index(" • The cluster comes up in the background …")
+    found = [line for line in lines if line.startswith(("find", "pytest"))]
+    assert found[1:4] == ["find helm", "find kube-score", "pytest tests/chart"]
+    assert found[4] == "find chromium"  # it may install packages, and so may the bring-up
     assert lines.index("pytest tests/chart") < begun < lines.index("pytest tests/local")
     # What it tells does not come between the lines of the tests.
     shown = [lines.index(f"bring up {edge}") for edge in ("ingress-nginx", "envoy-gateway")]
@@ -103,14 +112,13 @@ def test_a_cluster_that_does_not_come_up_is_told_with_its_own_words(start: Start
 def test_what_brings_the_cluster_up_is_stopped_with_the_tests(start: Start, number: int, status: int) -> None:
     process = start(HANGING="envoy-gateway")
     assert process.stdout
-    before = []
+    lines = []
     for line in process.stdout:
-        before.append(line)
-        if line == "bring up envoy-gateway\n":
-            break
-    process.send_signal(number)
-    lines = told(process, status)
-    assert "interrupted envoy-gateway" in lines, (before, lines)
+        lines.append(line.rstrip())
+        if lines[-1] == "bring up envoy-gateway":
+            process.send_signal(number)
+    assert process.wait(60) == status, lines
+    assert "interrupted envoy-gateway" in lines
 
 
 def test_one_layer_alone_needs_no_cluster(start: Start) -> None:
