@@ -25,7 +25,7 @@ def test_the_first_test_on_a_dead_cluster_is_the_last(tmp_path: Path) -> None:
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/cluster/test_chart.py"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
     assert "the cluster none-of-this-name does not answer" in done.stdout, done.stdout
     assert done.stdout.splitlines()[-1].startswith("1 error in ")
     assert done.returncode == 2

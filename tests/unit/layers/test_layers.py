@@ -62,7 +62,7 @@ def start(tmp_path: Path) -> Start:
 
 def told(process: subprocess.Popen[str], status: int) -> list[str]:
     """Return what was told, without times, in the end."""
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=280)
     assert process.returncode == status, output
     return output.splitlines()
 
@@ -117,7 +117,7 @@ def test_what_brings_the_cluster_up_is_stopped_with_the_tests(start: Start, numb
         lines.append(line.rstrip())
         if lines[-1] == "bring up envoy-gateway":
             process.send_signal(number)
-    assert process.wait(60) == status, lines
+    assert process.wait(280) == status, lines
     assert "interrupted envoy-gateway" in lines
 
 
