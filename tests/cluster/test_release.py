@@ -418,7 +418,7 @@ def test_an_uninstall_leaves_nothing_behind(other: Release) -> None:
     assert NAME in other.kubectl("get", kinds, "-l", LABEL, "-o", "name")
     other.uninstall()
     assert other.kubectl("get", kinds, "-l", LABEL, "-o", "name") == ""
-    ours = {"secret/mine", "secret/streaming-tls"}
+    ours = {"secret/mine", "secret/streaming-tls", "serviceaccount/deployer"}
     left = set(other.kubectl("get", kinds, "-o", "name").split()) - ours
     assert left == {"serviceaccount/default", "configmap/kube-root-ca.crt"}
 
