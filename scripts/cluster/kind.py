@@ -66,6 +66,18 @@ class Cluster:
         """Return what kubectl prints for this cluster (see `run.output`)."""
         return run.output(tools.find("kubectl"), "--context", self.context, *arguments, stdin=stdin, timeout=timeout)
 
+    def ready_pods(self, namespace: str, selector: str) -> list[dict[str, Any]]:
+        """Return the pods that are ready and not about to go, the newest first.
+
+        Raises:
+            Trouble: there is none.
+        """
+        found = json.loads(self.kubectl("get", "pods", "-n", namespace, "-l", selector, "-o", "json"))["items"]
+        pods = [pod for pod in found if "deletionTimestamp" not in pod["metadata"] and is_ready(pod)]
+        if not pods:
+            raise Trouble(f"no pod with {selector} in the namespace {namespace} is ready: kubectl get pods says why")
+        return sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
+
     def containers(self) -> dict[str, str]:
         """Return the node containers, running or not: name to id."""
         return {node.name: node.identity for node in engine.nodes() if node.cluster == self.name}
@@ -266,6 +278,12 @@ class Cluster:
                 self.note(images=loaded)
                 new.append(image)
         return new
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Tell whether a pod is ready, as the API says."""
+    conditions = pod["status"].get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def _mappings() -> list[dict[str, Any]]:

@@ -82,6 +82,7 @@ def go_environment() -> dict[str, str]:
     }
 
 
+@cache
 def find(name: str) -> str:
     """Return the path of a tool, built at its pinned version if there is no suitable one.
 

@@ -206,7 +206,7 @@ async def connect_timeouts(target: Target) -> list[Clock]:
         Trouble: with one of them out of reach a request fails, or none has to wait.
     """
     run.say(" • Pods that can't be reached …")
-    pods = await asyncio.to_thread(target.pods)
+    pods = await asyncio.to_thread(target.ready_pods)
     with target.unreachable(pods[0]):
         # One at a time: then the pod whose turn it is after a failure is the other one.
         for _ in range(20):
@@ -238,7 +238,7 @@ async def _answer(target: Target) -> tuple[str, float]:
 
 def _probes(target: Target) -> list[Clock]:
     """Freeze a pod; return when it counts as not ready, and when the kubelet restarts it."""
-    pod = target.pods()[0]
+    pod = target.ready_pods()[0]
     name = pod["metadata"]["name"]
     target.task(pod, "pause")
     began = time.time()

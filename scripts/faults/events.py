@@ -119,7 +119,7 @@ def reload_edge(target: Target) -> None:
 
 
 def _reloads(target: Target) -> int:
-    (name,) = (pod["metadata"]["name"] for pod in target.edge_pods())
+    (name,) = (pod["metadata"]["name"] for pod in target.ready_edge_pods())
     logged = target.cluster.kubectl("logs", "-n", release.EDGE, name, "--tail=-1")
     return logged.count("Backend successfully reloaded")
 
@@ -191,7 +191,7 @@ def _edge_values() -> dict[str, Any]:
 
 def kill_pod(target: Target) -> None:
     """Kill all processes of a pod."""
-    target.kill(target.pods()[0])
+    target.kill(target.ready_pods()[0])
 
 
 def kill_worker(target: Target) -> None:
@@ -216,7 +216,7 @@ def exhaust_memory(target: Target) -> None:
 
 def kill_edge(target: Target) -> None:
     """Kill all processes of the controller's pod."""
-    target.kill(target.edge_pods()[0])
+    target.kill(target.ready_edge_pods()[0])
 
 
 def nothing(target: Target) -> None:

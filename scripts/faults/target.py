@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster import images, ledger, release, run, tools
-from cluster.kind import Cluster
+from cluster.kind import Cluster, is_ready
 from cluster.run import ROOT, Trouble
 
 NAMESPACE = "streaming-faults"
@@ -24,6 +24,7 @@ NEXT = images.APP + "-next"
 
 _RELEASE = "streaming"
 _LABEL = "app.kubernetes.io/name=streaming"
+_EDGE_LABEL = "app.kubernetes.io/component=controller"
 # One process alone holds 124 streams, so that a pod holds 120 whichever of its processes takes them.
 _SIZE = {"gthread": "gunicorn.threads=128", "asgi": "gunicorn.workerClass=asgi"}
 
@@ -104,13 +105,21 @@ class Target:
         items: list[dict[str, Any]] = json.loads(found)["items"]
         return items
 
+    def ready_pods(self) -> list[dict[str, Any]]:
+        """Return the pods that are ready and stay (see `Cluster.ready_pods`)."""
+        return self.cluster.ready_pods(NAMESPACE, _LABEL)
+
     def names(self) -> list[str]:
-        """Return the names of the pods that stay."""
-        return [pod["metadata"]["name"] for pod in self.pods() if "deletionTimestamp" not in pod["metadata"]]
+        """Return the names of the pods that are ready and stay."""
+        return [pod["metadata"]["name"] for pod in self.ready_pods()]
 
     def edge_pods(self) -> list[dict[str, Any]]:
         """Return the pods of the edge's controller."""
-        return self.pods(release.EDGE, "app.kubernetes.io/component=controller")
+        return self.pods(release.EDGE, _EDGE_LABEL)
+
+    def ready_edge_pods(self) -> list[dict[str, Any]]:
+        """Return those of the edge's pods that are ready and stay (see `Cluster.ready_pods`)."""
+        return self.cluster.ready_pods(release.EDGE, _EDGE_LABEL)
 
     def await_old_pods(self, edge: bool = False, seconds: float = 300) -> None:
         """Wait until every pod that is about to go is gone, and all others are ready.
@@ -121,7 +130,7 @@ class Target:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             pods = self.edge_pods() if edge else self.pods()
-            if pods and all("deletionTimestamp" not in pod["metadata"] and _ready(pod) for pod in pods):
+            if pods and all("deletionTimestamp" not in pod["metadata"] and is_ready(pod) for pod in pods):
                 return
             time.sleep(1)
         raise Trouble(
@@ -284,8 +293,3 @@ class Target:
     def kubectl_command(self, *arguments: str) -> tuple[str, ...]:
         """Return a kubectl command for the namespace of the release."""
         return (str(tools.find("kubectl")), "--context", self.cluster.context, "-n", NAMESPACE, *arguments)
-
-
-def _ready(pod: dict[str, Any]) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)

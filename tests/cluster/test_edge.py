@@ -14,7 +14,7 @@ from typing import Any
 
 import local_edge
 import pytest
-from cluster import release
+from cluster.edges import ingress_nginx
 from cluster.kind import Cluster
 
 # Pauses are long, so that a busy machine's hiccup is not taken for a row that was held back.
@@ -108,11 +108,7 @@ def test_the_local_edge_has_the_directives_that_the_controller_renders(cluster: 
         "proxy_http_version",
     }
     wanted = [words for words in _directives(template) if words[0] not in chosen]
-    pod = cluster.kubectl(
-        *("get", "pods", "-n", release.EDGE, "-l", "app.kubernetes.io/component=controller"),
-        *("--field-selector=status.phase=Running", "-o", "jsonpath={.items[0].metadata.name}"),
-    )
-    rendered = cluster.kubectl("exec", "-n", release.EDGE, pod, "--", "cat", "/etc/nginx/nginx.conf")
+    rendered = ingress_nginx.nginx_conf(cluster)
     server = rendered[rendered.index(f"## start server {demo.host}") : rendered.index(f"## end server {demo.host}")]
     # The controller passes some variables on under names of its own.
     names = dict(re.findall(r"^\s*set (\$\w+)\s+(\$\w+);", server, re.MULTILINE))
