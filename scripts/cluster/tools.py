@@ -30,11 +30,8 @@ _TOOLS = {
     "crane": (("version",), (0, 20), (1, 0)),
 }
 _GO = (1, 26)
-# On macOS, browsers are not on PATH.
-_CHROMIUM = (
-    *("chromium", "google-chrome", "google-chrome-stable", "chromium-browser"),
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-)
+_CHROMIUM = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
+_CHROME_OF_MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"  # not on PATH
 _KUBECTL_VERSION = "v1.36.2"  # of k8s.io/kubectl in tools/go.mod, which names the library v0.36.2
 
 
@@ -105,7 +102,7 @@ def chromium() -> str:
     Raises:
         Trouble: there is none and it is not ours to install, or it could not be installed.
     """
-    found = next(filter(None, map(shutil.which, _CHROMIUM)), None)
+    found = next(filter(None, map(shutil.which, (*_CHROMIUM, _CHROME_OF_MACOS))), None)
     if found:
         return found
     # Ubuntu has no such package: there it is a snap.

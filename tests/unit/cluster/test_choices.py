@@ -5,10 +5,15 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import ssl
+import threading
 import tomllib
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 import yaml
 from cluster import edges, engine, images, publish, run, tools
 from cluster.run import ROOT, Trouble
@@ -87,6 +92,55 @@ def test_forcing_upstream_without_a_registry_is_one_sentence(monkeypatch: pytest
     monkeypatch.setattr(images, "_UPSTREAM_HOSTS", ("127.0.0.1:1/v2/",))
     with pytest.raises(Trouble, match=r"^the images from upstream can't be had: 127.0.0.1:1 does not answer; .*\.?$"):
         images.choose("upstream", "", edges.find(edges.DEFAULT))
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[int], str]]:
+    """A registry over TLS on loopback that answers everything with one status; returns its address."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    class Answer(BaseHTTPRequestHandler):
+        status = 200
+
+        def do_GET(self) -> None:
+            self.send_response(self.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            """Not in the tests' output."""
+
+    def answer(status: int) -> str:
+        Answer.status = status
+        return f"127.0.0.1:{server.server_port}/v2/"
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield answer
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("status", "reachable"), [(200, True), (401, True), (403, False), (404, False), (503, False)])
+def test_a_registry_that_asks_for_a_token_can_be_reached(
+    monkeypatch: pytest.MonkeyPatch, registry: Callable[[int], str], status: int, reachable: bool
+) -> None:
+    address = registry(status)
+    monkeypatch.setattr(images, "_UPSTREAM_HOSTS", (address,))
+    assert images._unreachable(address) == (None if reachable else address.split("/")[0])
+
+
+def test_a_registry_is_reached_only_with_a_certificate_that_is_trusted(
+    monkeypatch: pytest.MonkeyPatch, registry: Callable[[int], str]
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.setattr(images, "_UPSTREAM_HOSTS", (registry(200),))
+    assert images._unreachable(registry(200)) is not None
 
 
 def test_without_registries_and_without_the_builder_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,17 +232,25 @@ def test_every_target_of_the_makefile_is_listed_by_help() -> None:
     assert listed == phony
 
 
-def test_a_browser_on_path_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = program(tmp_path, "google-chrome", "")
+@pytest.fixture
+def no_browser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine without any, whatever this one has."""
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(tools, "_CHROME_OF_MACOS", str(tmp_path / "Google Chrome.app"))
+
+
+@pytest.mark.usefixtures("no_browser")
+@pytest.mark.parametrize("name", ["chromium", "google-chrome", "Google Chrome.app"])
+def test_a_browser_that_is_there_is_taken(tmp_path: Path, name: str) -> None:
+    found = program(tmp_path, name, "")
     assert tools.chromium() == str(found)
 
 
+@pytest.mark.usefixtures("no_browser")
 @pytest.mark.parametrize(("system", "user"), [("ubuntu", 0), ("debian", 1000)])
 def test_where_no_browser_may_be_installed_it_is_said_which_one_to(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, system: str, user: int
+    monkeypatch: pytest.MonkeyPatch, system: str, user: int
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("platform.system", lambda: "Linux")
     monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": system})
     monkeypatch.setattr(os, "geteuid", lambda: user)
@@ -196,8 +258,8 @@ def test_where_no_browser_may_be_installed_it_is_said_which_one_to(
         tools.chromium()
 
 
-def test_a_missing_browser_is_installed_with_a_font(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+@pytest.mark.usefixtures("no_browser")
+def test_a_missing_browser_is_installed_with_a_font(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.system", lambda: "Linux")
     monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "debian"})
     monkeypatch.setattr(os, "geteuid", lambda: 0)
