@@ -185,7 +185,7 @@ class Arrivals:
             return False
         first = self.cuts[0].at[1]
         before = sum(event.arrived <= first for event in self.events)
-        longest = max(one.silence for one in self.deliveries[1:])
+        longest = max(one.silence for one in self.deliveries)
         return len(self.cuts) >= 2 or (before >= 3 and longest >= LONG_WAIT)
 
     @property
@@ -224,7 +224,10 @@ def judge_arrivals(arrivals: Arrivals) -> Verdict:
     wait = ms(arrivals.waited)
     if not arrivals.reads:
         return verdict("INCONCLUSIVE", "nothing of the body arrived, so there is nothing to tell from arrivals")
-    unseen = f"by arrivals alone a delay common to all, of up to {wait}, or a hop one event behind would not show"
+    unseen = (
+        f"by arrivals alone a delay common to all, of up to {wait}, a hop one event behind, or one that slows all "
+        "evenly would not show"
+    )
     if kind == "one by one":
         what = f"{count(events, 'event')} came one by one" if events >= 2 else "the body came bit by bit"
         return verdict("PASS", f"{what}, in {count(len(arrivals.deliveries), 'delivery')}; {unseen}")
@@ -257,7 +260,7 @@ def too_short(numbers: dict[str, Number]) -> Verdict:
     return Verdict(
         "timing",
         "INCONCLUSIVE",
-        f"too short to tell: all of it came within {ms(TOO_SHORT)}, so nothing was noticeably late",
+        f"too short to tell: all of it came within {ms(TOO_SHORT)}, so nothing can have been late by more",
         numbers,
         counts=False,
     )
@@ -272,10 +275,10 @@ def _why_unknown(arrivals: Arrivals) -> str:
         return f"the body came encoded ({seen.encoded}), so its events cannot be told apart"
     if arrivals.kind == "batches":
         longest = max((one.silence for one in arrivals.after_pauses), default=arrivals.waited)
-        return (
-            f"about {arrivals.at_a_time or events:g} whole events came at a time, up to {secs(longest)} apart: either "
-            "an app that sends so, or a hop with a timer"
-        )
+        many = f"about {arrivals.at_a_time or events:g} whole events came at a time"
+        if arrivals.at_a_time == 1:
+            many = f"{arrivals.batched:.0%} of {events} events came several at a time"
+        return f"{many}, up to {secs(longest)} apart: either an app that sends so, or a hop with a timer"
     if arrivals.kind == "cut text":
         return f"lines of text were cut; {_cut_shape(arrivals)}, unless the app writes so"
     if arrivals.kind == "short":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar, get_args
 from urllib.parse import urljoin
 
+from streamproof.baseline import Pair, one_at_a_time, undecided
 from streamproof.expected import Expected
 from streamproof.observation import Observation, Protocol, Role
 from streamproof.observe import NothingObserved, NotOffered, observe, observe_reuse
@@ -38,6 +39,9 @@ class Asking:
         streams: for concurrency, how many at once.
         short: for concurrency, the path at the same origin that is asked for meanwhile; any answer below 500 counts.
         on_read: as for `observe`; of several streams at once, it is called for each.
+        baseline: the request to another address against which timing is judged.
+        repeat: how often to ask for the stream; None for once, with a baseline twice and once more where that decides
+            nothing, but for a POST.
     """
 
     request: Request
@@ -47,6 +51,8 @@ class Asking:
     streams: int = DEFAULT_STREAMS
     short: str = DEFAULT_SHORT
     on_read: Callable[[Recorder], None] | None = None
+    baseline: Request | None = None
+    repeat: int | None = None
 
 
 def ask(asking: Asking) -> Run:
@@ -65,8 +71,10 @@ def ask(asking: Asking) -> Run:
         raise ValueError(f"a pause of {pause:g} s does not fit into the time limit of {timeout:g} s")
     if not asking.short.startswith("/") or asking.short.startswith("//"):
         raise ValueError(f"{asking.short!r} is not a path, which begins with one slash")
+    if asking.baseline is not None:
+        _ = asking.baseline.target  # a URL that cannot be used is refused before anything is asked
     steps: dict[Role, Callable[[], Sequence[Observation]]] = {
-        "stream": lambda: [_observe(asking, "stream")],
+        "stream": lambda: _ask_streams(asking),
         "stalled": lambda: [_observe(asking, "stalled", asking.stall)],
         "HTTP/1.1": lambda: _ask_protocols(asking),
         "concurrent": lambda: _ask_concurrently(asking),
@@ -76,8 +84,39 @@ def ask(asking: Asking) -> Run:
         if role in roles:
             observations += step()
             if all(one.ended in ("no_connection", "not_offered") for one in observations):
-                raise NothingObserved(observations[0].error)
+                raise NothingObserved(observations[-1].error)
     return Run(list(asking.questions), observations)
+
+
+def _ask_streams(asking: Asking) -> list[Observation]:
+    """Ask for the stream as often as wanted, each time together with the baseline, and each of these first in turn."""
+    # Anything else may cost money, or change something.
+    safe = asking.request.method in ("GET", "OPTIONS")
+    repeat = asking.repeat or (2 if asking.baseline is not None and safe else 1)
+    if asking.baseline is None:
+        return [_observe(asking, "stream") for _ in range(repeat)]
+    baseline = replace(asking, request=asking.baseline)
+    steps: list[Callable[[], Observation]] = [
+        lambda: _observe(baseline, "baseline"),
+        lambda: _observe(asking, "stream"),
+    ]
+
+    def at_once(turn: int) -> list[Observation]:
+        begun = [_in_thread(step) for step in (steps if turn % 2 == 0 else steps[::-1])]
+        return [one.result() for one in begun]
+
+    def in_turn(turn: int) -> list[Observation]:
+        return [step() for step in (steps if turn % 2 == 0 else steps[::-1])]
+
+    ask_both = at_once
+    found = [ask_both(turn) for turn in range(repeat)]
+    if safe and any(one_at_a_time(Pair(*pair)) for pair in found):
+        ask_both = in_turn
+        found = [ask_both(turn) for turn in range(repeat)]
+    run = Run(["timing"], [one for pair in found for one in pair])
+    if safe and asking.repeat is None and undecided(run.verdicts()[0]):
+        run.observations.extend(ask_both(repeat))
+    return run.observations
 
 
 def _ask_protocols(asking: Asking) -> list[Observation]:

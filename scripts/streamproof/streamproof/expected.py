@@ -17,9 +17,13 @@ class Expected:
         sha256: digest of the body, 64 lower-case hex digits.
         backpressure: what happens to a stream while its client stalls.
         read_timeout: seconds without a byte that the stream must survive.
+        max_first_event: seconds from the request to the first event, at most.
+        max_gap_p99: seconds from an event to the next, at most, for 99 % of them.
     """
 
     bytes: int | None = None
     sha256: str | None = None
     backpressure: Outcome | None = None
     read_timeout: float | None = None
+    max_first_event: float | None = None
+    max_gap_p99: float | None = None

@@ -15,6 +15,7 @@ Framing = Literal["chunked", "content-length", "until close", "h2"]
 Protocol = Literal["HTTP/1.0", "HTTP/1.1", "HTTP/2"]
 Role = Literal[
     "stream",
+    "baseline",
     "stalled",
     "HTTP/1.0",
     "HTTP/1.0 with gzip",

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from streamproof import __version__
 from streamproof.judge import overall
 from streamproof.observation import Observation
+from streamproof.pace import pace_line
 from streamproof.timeline import Streams, Timeline, came_back, printable, timeline
 from streamproof.verdict import Number, Verdict, ms
 
@@ -21,6 +22,7 @@ _ASKED = {
     "backpressure": "When the client stalls, does the app stop too, or does a hop absorb the stream?",
     "protocols": "Is it the same over HTTP/1.0, HTTP/1.1 and HTTP/2, compressed, and on a used connection?",
     "idle": "How long may it be without a byte before something cuts it?",
+    "pace": "How soon is the first event there, and how long are the gaps between events?",
     "concurrency": "Are many at once in time, and other requests still answered?",
 }
 # A chart has so many places, across and up: what falls on the same one is drawn once.
@@ -99,6 +101,8 @@ def as_html(streams: Streams, verdicts: Sequence[Verdict]) -> str:
         section = _add(body, "section")
         _add(section, "h2", "What came back" if len(streams) == 1 else name)
         _add(section, "p", came_back(observation))
+        if line := pace_line(observation):
+            _add(section, "p", line)
         for note in observation.notes:
             _add(section, "p", note, class_="faint")
         if observation.url != first.url:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from streamproof.baseline import Pair, judge_baseline
 from streamproof.judge import judge
 from streamproof.observation import Observation, Role
 from streamproof.verdict import Number, Result, Verdict
@@ -15,6 +16,8 @@ ORDER: tuple[Role, ...] = (
     "HTTP/2",
     "HTTP/2 with gzip",
 )
+# The baseline of the others, where rows carry no production times.
+_IDENTITY: tuple[Role, ...] = ("HTTP/1.1", "HTTP/1.1 reused")
 # What a server answers that does not speak a version (RFC 9110 sections 15.5.22 and 15.6.6).
 _REFUSALS = (426, 505)
 
@@ -25,6 +28,7 @@ def judge_protocols(observations: Sequence[Observation]) -> Verdict:
     What the server does not offer is not wrong, and what was not asked for is said.
     """
     by_role = {one.role: one for one in observations}
+    identity = [by_role[role] for role in _IDENTITY if role in by_role and by_role[role].status == 200]
     numbers: dict[str, Number] = {}
     found: dict[Role, tuple[Result, str]] = {}
     notes = []
@@ -38,7 +42,7 @@ def judge_protocols(observations: Sequence[Observation]) -> Verdict:
             if refusal not in notes:  # the same with gzip
                 notes.append(refusal)
             continue
-        found[role] = _judge_variant(observation)
+        found[role] = _judge_variant(observation, [] if role in _IDENTITY else identity)
         numbers[role] = found[role][0]
     if numbers["HTTP/2"] == "not asked":
         notes.append("HTTP/2 was not asked for: it takes an https URL")
@@ -57,8 +61,12 @@ def judge_protocols(observations: Sequence[Observation]) -> Verdict:
     return Verdict("protocols", "PASS", "; ".join([good, *notes]), numbers)
 
 
-def _judge_variant(observation: Observation) -> tuple[Result, str]:
+def _judge_variant(observation: Observation, baselines: Sequence[Observation]) -> tuple[Result, str]:
     verdicts = {verdict.question: verdict for verdict in judge(observation)}
+    if baselines and verdicts["timing"].numbers.get("evidence") == "arrivals":
+        compared = judge_baseline([Pair(one, observation) for one in baselines])
+        if compared.result != "INCONCLUSIVE":
+            verdicts["timing"] = compared
     # HTTP/1.0 has no way to mark the end of what has no length, so if all has arrived, that is no fault of the stream.
     until_close = observation.protocol == "HTTP/1.0" and observation.ended == "closed"
     if until_close and verdicts["framing"].result == "INCONCLUSIVE":

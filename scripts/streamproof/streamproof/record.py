@@ -10,6 +10,7 @@ from streamproof.events import Piece, Splitter, event_format, splitter
 from streamproof.observation import ChunkRun, End, Event, Misnumbered, Observation, Protocol, Read, Row, Stall
 from streamproof.promise import parse_promise
 from streamproof.request import Request
+from streamproof.times import time_in
 
 # Memory stays bounded whatever the server sends: beyond these, things are counted but not kept one by one.
 MAX_READS = 200_000
@@ -59,7 +60,8 @@ class Recorder(ABC):
         self._gzip: Gzip | None = None
         self._taken = 0
         self._connect_seconds = 0.0
-        self._body = _Body(timed=False, content_type=None, began=0.0)
+        self._times = None if request.times is None else re.compile(request.times.encode())
+        self._body = _Body(timed=False, times=None, content_type=None, began=0.0)
         self._reads: list[Read] = []
         self._read_count = 0
         self._chunks: list[ChunkRun] = []
@@ -174,6 +176,7 @@ class Recorder(ABC):
             events=body.events,
             event_count=body.event_count,
             connect_seconds=self._connect_seconds,
+            times=self._request.times,
             sync_flushes=None if self._gzip is None else self._gzip.flushes,
             misnumbered=body.misnumbered,
             sha256_zeroed=body.digest_zeroed(),
@@ -209,6 +212,7 @@ class Recorder(ABC):
             promise = None  # the judge sees the header too, and says what is wrong with it
         self._body = _Body(
             timed=promise is not None and promise.times_zeroed,
+            times=self._times,
             content_type=values.get("content-type"),
             began=at,
         )
@@ -234,12 +238,14 @@ class _Body:
 
     Args:
         timed: rows carry a number and a production time.
+        times: finds the production time in other rows.
         content_type: the value of the header, if there is one.
         began: when it began.
     """
 
-    def __init__(self, *, timed: bool, content_type: str | None, began: float) -> None:
+    def __init__(self, *, timed: bool, times: re.Pattern[bytes] | None, content_type: str | None, began: float) -> None:
         self._timed = timed
+        self._times = times
         self._splitter: Splitter | None = splitter(content_type)
         self._server_sent = event_format(content_type) == "server-sent events"
         self.events: list[Event] = []
@@ -328,6 +334,8 @@ class _Body:
             if self.misnumbered is None and int(row[1]) != position:
                 self.misnumbered = Misnumbered(position, int(row[1]))
             self._line[row.start(2) : row.end(2)] = _ZERO_TIME
+        elif self._times is not None:
+            produced = time_in(bytes(self._line), self._times)
         self._zeroed.update(self._line)
         self.row_count += 1
         if len(self.rows) < MAX_ROWS:

@@ -14,6 +14,7 @@ from streamproof.backpressure import mib
 from streamproof.hops import Diagnosis, Hop
 from streamproof.judge import overall
 from streamproof.observation import Observation
+from streamproof.pace import pace, pace_line
 from streamproof.timeline import Streams, Timeline, came_back, printable, timeline
 from streamproof.verdict import Number, Verdict, ms, to_ms
 
@@ -40,7 +41,7 @@ def as_text(streams: Streams, verdicts: Sequence[Verdict], *, width: int = PLAIN
     parts: list[Text | Table] = [Text(printable(streams[0][1].url))]
     for name, observation in streams:
         parts.append(Text(_fixed(came_back(observation) if len(streams) == 1 else f"{name}: {came_back(observation)}")))
-        parts += [Text(_fixed(note)) for note in observation.notes]
+        parts += [Text(_fixed(note)) for note in (pace_line(observation), *observation.notes) if note]
         lines = _draw(timeline(observation), width)
         parts += [Text(), *lines, Text()] if lines else [Text()]
     table = Table.grid(padding=(0, 2, 0, 0))
@@ -96,6 +97,8 @@ def as_json(observation: Observation, verdicts: Sequence[Verdict]) -> str:
                 "error": observation.error,
                 "bytes": observation.byte_count,
                 "rows": observation.row_count,
+                "events": observation.event_count,
+                "pace": pace([observation]),
                 "chunks": observation.chunk_count,
                 "reads": observation.read_count,
                 "sha256": observation.sha256,

@@ -41,6 +41,7 @@ class Request:
         timeout: limit in seconds for everything together, except for the system's name resolution.
         max_bytes: limit for the body, encoded or not.
         read_rate: read at most so many bytes a second; None to read as fast as it goes.
+        times: regular expression by which to find production times in lines, in a group named time.
     """
 
     url: str
@@ -55,6 +56,7 @@ class Request:
     timeout: float = DEFAULT_TIMEOUT
     max_bytes: int = DEFAULT_MAX_BYTES
     read_rate: int | None = None
+    times: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be asked whatever the URL is.

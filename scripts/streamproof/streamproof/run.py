@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from streamproof.backpressure import judge_backpressure
+from streamproof.baseline import Pair, judge_baseline
 from streamproof.concurrency import judge_concurrency
 from streamproof.idle import judge_idle
 from streamproof.judge import judge
 from streamproof.observation import Observation, Role
+from streamproof.pace import judge_pace
 from streamproof.protocols import judge_protocols
 from streamproof.verdict import Verdict
 
@@ -21,7 +23,7 @@ from streamproof.verdict import Verdict
 FORMAT = "streamproof run 3"
 _FORMAT_2 = "streamproof run 2"
 
-Question = Literal["framing", "completeness", "timing", "backpressure", "protocols", "idle", "concurrency"]
+Question = Literal["framing", "completeness", "timing", "backpressure", "protocols", "idle", "concurrency", "pace"]
 QUESTIONS: tuple[Question, ...] = get_args(Question)
 DEFAULT_QUESTIONS: tuple[Question, ...] = ("framing", "completeness", "timing")
 
@@ -99,24 +101,43 @@ ROLES: dict[Question, Sequence[Role]] = {
     "protocols": ("HTTP/1.0", "HTTP/1.0 with gzip", "HTTP/1.1", "HTTP/1.1 with gzip", "HTTP/1.1 reused"),
     "idle": ("stream",),
     "concurrency": ("concurrent", "short alone"),
+    "pace": ("stream",),
 }
 
 
 def _of_stream(run: Run, question: Question) -> Verdict:
-    (verdict,) = judge(run.observed("stream")[0], (question,))
+    """Return the worst of what is to be said of each time that the stream was asked for."""
+    verdicts = [judge(one, (question,))[0] for one in run.observed("stream")]
+    for result in ("FAIL", "INCONCLUSIVE"):
+        if bad := [one for one in verdicts if one.result == result]:
+            often = f"{len(bad)} of {len(verdicts)} times: " if len(verdicts) > 1 else ""
+            return dataclasses.replace(bad[0], sentence=f"{often}{bad[0].sentence}")
+    return verdicts[0]
+
+
+def _timing(run: Run) -> Verdict:
+    """Judge timing by the best evidence that there is: production times, else a baseline, else arrivals alone."""
+    verdict = _of_stream(run, "timing")
+    streams = run.observed("stream")
+    pairs = list(map(Pair, run.observed("baseline"), streams))
+    unclear = verdict.result == "INCONCLUSIVE" or verdict.numbers.get("evidence") == "arrivals"
+    # What is no response to judge is none against a baseline either.
+    if pairs and unclear and all(one.status is not None and 200 <= one.status < 300 for one in streams):
+        return judge_baseline(pairs)
     return verdict
 
 
 _ANSWERS: dict[Question, Callable[[Run], Verdict]] = {
     "framing": lambda run: _of_stream(run, "framing"),
     "completeness": lambda run: _of_stream(run, "completeness"),
-    "timing": lambda run: _of_stream(run, "timing"),
+    "timing": _timing,
     "backpressure": lambda run: judge_backpressure(run.observed("stalled")[0]),
     "protocols": lambda run: judge_protocols(run.observations),
     "idle": lambda run: judge_idle(run.observed("stream")[0]),
     "concurrency": lambda run: judge_concurrency(
         run.observed("concurrent"), run.observed("short"), run.observed("short alone")[0]
     ),
+    "pace": lambda run: judge_pace(run.observed("stream")),
 }
 
 

@@ -38,7 +38,10 @@ def timing(writes, content_type="text/event-stream", **changes):
     return verdict.result, verdict.sentence
 
 
-UNSEEN = "by arrivals alone a delay common to all, of up to 10.0 ms, or a hop one event behind would not show"
+UNSEEN = (
+    "by arrivals alone a delay common to all, of up to 10.0 ms, a hop one event behind, or one that slows all "
+    "evenly would not show"
+)
 
 
 def test_events_that_come_one_by_one_pass():

@@ -41,6 +41,7 @@ observations = st.builds(
     event_count=counts,
     connect_seconds=times,
     sync_flushes=st.none() | counts,
+    times=st.none() | st.text(),
     read_count=counts,
     chunks=st.lists(st.builds(ChunkRun, counts, counts), max_size=3),
     chunk_count=counts,

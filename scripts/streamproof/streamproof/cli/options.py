@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -15,8 +16,9 @@ from streamproof.expected import Expected, Outcome
 from streamproof.observation import Protocol
 from streamproof.promise import is_sha256
 from streamproof.request import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT, MAX_REDIRECTS, Request
-from streamproof.route import Route, parse_connect_to, parse_proxy, parse_resolve
+from streamproof.route import ConnectTo, Route, parse_connect_to, parse_proxy, parse_resolve
 from streamproof.run import DEFAULT_QUESTIONS, QUESTIONS, Question
+from streamproof.times import parse_times
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,12 +27,54 @@ _MAX_FILE = 16 << 20
 
 # Options that mean something for one question only.
 _BELONGS_TO: dict[str, Question] = {
+    "times": "timing",
+    "baseline": "timing",
     "stall": "backpressure",
     "backpressure": "backpressure",
     "read_timeout": "idle",
     "streams": "concurrency",
     "short": "concurrency",
 }
+
+
+# What is a question by itself.
+_ASKS_FOR: dict[str, Question] = {"max_first_event": "pace", "max_gap_p99": "pace", "repeat": "pace"}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How often the stream is asked for, and what it is compared with.
+
+    Attributes:
+        baseline: URL of the same stream at another address; None for none.
+        baseline_connect_to: for the baseline, as in `Route`.
+        baseline_headers: for the baseline, instead of the request's of the same name.
+        repeat: how often to ask; None for the default.
+    """
+
+    baseline: str | None = None
+    baseline_connect_to: Sequence[ConnectTo] = ()
+    baseline_headers: Sequence[tuple[str, str]] = ()
+    repeat: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing without a baseline.
+
+        Raises:
+            ValueError: there is some.
+        """
+        if self.baseline is None and (self.baseline_connect_to or self.baseline_headers):
+            which = "connect-to" if self.baseline_connect_to else "header"
+            raise ValueError(f"--baseline-{which} requires --baseline URL")
+
+    def request(self, request: Request) -> Request | None:
+        """Return the request to the baseline that corresponds to a request."""
+        if self.baseline is None:
+            return None
+        asked = dataclasses.replace(request, url=self.baseline, route=Route(connect_to=self.baseline_connect_to))
+        for name, value in self.baseline_headers:
+            asked = asked.with_header(name, value)
+        return asked
 
 
 def gathered(name: str, make: Callable[..., Any], *options: Callable[[F], F]) -> Callable[[F], F]:
@@ -163,6 +207,8 @@ def _request(
 def _questions(questions: Sequence[Question], all_wanted: bool) -> list[Question]:
     asked = [one for one in QUESTIONS if one in (QUESTIONS if all_wanted else questions or DEFAULT_QUESTIONS)]
     context = click.get_current_context()
+    limited = {question for name, question in _ASKS_FOR.items() if context.params.get(name) is not None}
+    asked = [one for one in QUESTIONS if one in asked or one in limited]
     for option in context.command.params:
         question = _BELONGS_TO.get(option.name or "")
         given = context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
@@ -250,6 +296,13 @@ request_options = gathered(
         help="Read at most N bytes a second, as a slow client does.",
     ),
     click.option(
+        "--times",
+        callback=parsed(parse_times),
+        metavar="REGEX",
+        help="For timing: find production times in lines, in a group named time: seconds, ms or ns since 1970, or a "
+        "date as in ISO 8601.",
+    ),
+    click.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True, max=1e6),
         default=DEFAULT_TIMEOUT,
@@ -302,6 +355,50 @@ expected_options = gathered(
         type=click.FloatRange(min=0, min_open=True, max=1e6),
         metavar="SECONDS",
         help="For idle: the pause that the stream must survive.",
+    ),
+    click.option(
+        "--max-first-event",
+        type=click.FloatRange(min=0, min_open=True, max=1e6),
+        metavar="SECONDS",
+        help="For pace: the first event must come so soon.",
+    ),
+    click.option(
+        "--max-gap-p99",
+        type=click.FloatRange(min=0, min_open=True, max=1e6),
+        metavar="SECONDS",
+        help="For pace: of the gaps between events, 99 % must be no longer.",
+    ),
+)
+
+comparison_options = gathered(
+    "comparison",
+    Comparison,
+    click.option(
+        "--baseline",
+        metavar="URL",
+        help="For timing: compare with the same stream at this address, such as the app's own. Both are asked at once, "
+        "twice or three times; once if it is no GET.",
+    ),
+    click.option(
+        "--baseline-connect-to",
+        callback=parsed(parse_connect_to),
+        multiple=True,
+        metavar="HOST1:PORT1:HOST2:PORT2",
+        help="As --connect-to, for the baseline.",
+    ),
+    click.option(
+        "--baseline-header",
+        "baseline_headers",
+        callback=_headers,
+        multiple=True,
+        metavar="'NAME: VALUE'",
+        help="As --header, for the baseline, which gets --header too; repeatable.",
+    ),
+    click.option(
+        "--repeat",
+        type=click.IntRange(min=1, max=100),
+        metavar="N",
+        help="Ask for the stream so often, 1 to 100; of the pace the medians count.",
     ),
 )
 

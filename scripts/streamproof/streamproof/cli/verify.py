@@ -6,6 +6,7 @@ import click
 
 from streamproof.ask import DEFAULT_SHORT, DEFAULT_STALL, DEFAULT_STREAMS, Asking, ask
 from streamproof.cli import options
+from streamproof.cli.options import Comparison
 from streamproof.cli.output import EXIT_STATUS, Output
 from streamproof.expected import Expected
 from streamproof.progress import Progress
@@ -17,6 +18,7 @@ from streamproof.run import Question
 @options.question_options
 @options.request_options
 @options.expected_options
+@options.comparison_options
 @click.option(
     "--stall",
     type=click.FloatRange(min=1, max=1e6),
@@ -45,6 +47,7 @@ def verify(
     request: Request,
     questions: Sequence[Question],
     expected: Expected,
+    comparison: Comparison,
     stall: float,
     streams: int,
     short: str,
@@ -62,15 +65,20 @@ def verify(
                   and on a connection that is used again?
     idle          how long may it be without a byte before something cuts it?
     concurrency   are many at once in time, and other requests still answered?
+    pace          how soon is the first event there, how long are the gaps?
 
-    The first three and idle are answered from one and the same request, each of the others takes its own.
+    The first three, idle and pace are answered from the same request, each of the others takes its own.
+
+    Timing rests on the best evidence that there is: times in the stream (X-Stream-Promise, --times), else a baseline
+    (--baseline with the app's own address), else arrivals alone.
 
     An app that sends the header X-Stream-Promise lets more be told: with rows=, bytes= and sha256= whether all arrived,
     with times=zeroed how late each row was. The README says how.
     """
     output.check()
     progress = Progress(wanted=not output.json)
-    asking = Asking(request, questions, expected, stall, streams, short, progress.on_read)
+    baseline, repeat = comparison.request(request), comparison.repeat
+    asking = Asking(request, questions, expected, stall, streams, short, progress.on_read, baseline, repeat)
     try:
         with progress:
             run = ask(asking)
