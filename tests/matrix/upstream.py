@@ -7,7 +7,7 @@ GET /?framing=chunked&rows=6&size=64&delay_ms=400, and further
 - repeat: the number of a row that is sent in place of the next one too;
 - accel_buffering: the value of X-Accel-Buffering.
 
-Rows and X-Stream-Promise are as streamproof's README describes them.
+/events is answered by sources.py. Rows and X-Stream-Promise are as streamproof's README describes them.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ import sys
 import time
 from functools import lru_cache
 from urllib.parse import parse_qsl, urlsplit
+
+import sources
 
 _HEAD = b"%08d %b "
 _ZEROED = b"0000000000.000000000"
@@ -47,6 +49,9 @@ async def _answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
     """Answer one request, and tell whether the connection stays open."""
     _, target, version = request.split(b"\r\n", 1)[0].decode("ascii").split(" ")
     asked = dict(parse_qsl(urlsplit(target).query))
+    if urlsplit(target).path == "/events":
+        await sources.answer(asked, version, writer)
+        return False
     framing = asked.get("framing", "chunked")
     if framing in ("chunked", "both") and version == "HTTP/1.0":
         framing = "close"
