@@ -95,6 +95,10 @@ graceful_timeout = 30
 # sends a request into one that is just being closed. With gunicorn's own 2 seconds that makes 502s.
 keepalive = 75
 
+# gunicorn's default lets whoever comes through a trusted edge set SCRIPT_NAME and PATH_INFO, as some edges pass
+# on headers with underscores. A route that allows a part of the paths would then allow all.
+forwarder_headers = ""
+
 # Workers give their sign of life through a file. This is memory: no disk to block on, and it can be written to where
 # the root file system is read-only. macOS has none.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
