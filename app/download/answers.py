@@ -55,7 +55,12 @@ def takes(kind: type[Params]) -> Callable[[Callable[[HttpRequest, Params], Any]]
 
 
 def _bad(error: BadParameter) -> HttpResponse:
-    return HttpResponseBadRequest(f"{error}\n", content_type=_TEXT)
+    return HttpResponseBadRequest(f"{error}\n", content_type=_TEXT, headers={"Cache-Control": "no-store"})
+
+
+def no_more_rows() -> HttpResponse:
+    """Tell a browser that its events are over; kept by a cache, that would stop every EventSource."""
+    return HttpResponse(status=204, headers={"Cache-Control": "no-store"})
 
 
 def whole_csv(body: bytes) -> HttpResponse:

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from streams.batching import abatched, csv_batched
 from streams.middleware import slot
 
-from download.answers import CSV, binary_headers, measured, stream, takes, whole_csv
+from download.answers import CSV, binary_headers, measured, no_more_rows, stream, takes, whole_csv
 from download.binary import binary_chunks
 from download.pacing import asleeping
 from download.params import BinaryParams, CsvParams, CsvStreamParams, MeasureParams
@@ -41,7 +41,7 @@ async def measure(request: HttpRequest, params: MeasureParams) -> HttpResponse |
     """Return rows that carry the time of their production."""
     answer = await asyncio.to_thread(measured, request, params)
     if answer is None:
-        return HttpResponse(status=204)
+        return no_more_rows()
     rows, headers = answer
     return stream(asleeping(rows), headers, params)
 

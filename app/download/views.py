@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from streams.batching import batched, csv_batched
 from streams.middleware import slot
 
-from download.answers import CSV, binary_headers, measured, stream, takes, whole_csv
+from download.answers import CSV, binary_headers, measured, no_more_rows, stream, takes, whole_csv
 from download.binary import binary_chunks
 from download.pacing import sleeping
 from download.params import BinaryParams, CsvParams, CsvStreamParams, MeasureParams
@@ -43,7 +43,7 @@ def measure(request: HttpRequest, params: MeasureParams) -> HttpResponse | Strea
     """Return rows that carry the time of their production."""
     answer = measured(request, params)
     if answer is None:
-        return HttpResponse(status=204)
+        return no_more_rows()
     rows, headers = answer
     return stream(sleeping(rows), headers, params)
 

@@ -130,6 +130,7 @@ def test_nothing_is_waited_for_before_the_first_row_of_a_stream_that_goes_on() -
 def test_browser_that_has_seen_all_is_told_not_to_come_again(client: Client) -> None:
     response = client.get("/measure?rows=5&delay_ms=0&format=sse", headers={"Last-Event-ID": "5"})
     assert (response.status_code, response.content) == (204, b"")
+    assert response["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("text", ["", "6", "-1", "+1", " 1 2", "1.0", "1, 2", "five", "٣", "\xe9", "0x1", "9" * 5000])
@@ -137,6 +138,7 @@ def test_last_event_id_that_was_never_given_is_refused(client: Client, text: str
     response = client.get("/measure?rows=5&delay_ms=0&format=sse", headers={"Last-Event-ID": text})
     assert response.status_code == 400
     assert response.content.startswith(b"Last-Event-ID is ")
+    assert response["Cache-Control"] == "no-store"
     assert response.content.count(b"\n") == 1
 
 
