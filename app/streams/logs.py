@@ -8,6 +8,10 @@ from typing import Any
 
 from streams.environment import LOG_FORMAT
 
+# A line that is longer than 4096 bytes, in JSON, may be torn apart by another worker's. A message holds what a
+# client sent, as a Host of 8 KB.
+_MOST = 1500
+
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
@@ -15,7 +19,8 @@ class Formatter(logging.Formatter):
     """Make one line of a record, whatever a client put into it: control characters are escaped.
 
     What a call passes as `extra={"fields": {…}}` becomes fields of the object; an exception becomes a field with its
-    whole traceback. Text shows that traceback in lines of its own, as a terminal is where it is read.
+    whole traceback. Text shows that traceback in lines of its own, as a terminal is where it is read; indented, so that
+    none of them can be taken for a record.
     """
 
     def __init__(self, form: str = "json") -> None:
@@ -30,13 +35,14 @@ class Formatter(logging.Formatter):
             "time": f"{seconds}.{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _cut(record.getMessage()),
             "pid": record.process,
         }
         line |= getattr(record, "fields", None) or _fields_of(getattr(record, "request", None))
         trace = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info and record.exc_info[0] else ""
         if self._text:
-            return _text(line) + (f"\n{trace}" if trace else "").rstrip()
+            indented = [f"\n  {part.translate(_ESCAPES)}" for part in trace.rstrip("\n").split("\n")] if trace else []
+            return "".join([_text(line), *indented])
         if trace:
             line["exception"] = trace
         # ASCII alone: whatever shows the line needs to know no encoding, and cannot be made to break it.
@@ -64,6 +70,14 @@ def _fields_of(request: object) -> dict[str, Any]:
     """Return the fields of the request that Django attaches to its own records."""
     fields: dict[str, Any] = getattr(request, "log_fields", {})
     return fields
+
+
+def _cut(message: str) -> str:
+    whole = message
+    # Escapes make some characters longer than others.
+    while (size := len(json.dumps(message))) > _MOST:
+        message = message[: len(message) * (_MOST - 10) // size]
+    return message if message == whole else f"{message}..."
 
 
 def _text(line: dict[str, Any]) -> str:

@@ -54,7 +54,7 @@ def test_an_exception_is_a_field() -> None:
     line = Formatter().format(record)
     assert "\n" not in line
     assert json.loads(line)["exception"].endswith("ValueError: first\nsecond\n")
-    assert Formatter("text").format(record).endswith("\nValueError: first\nsecond")
+    assert Formatter("text").format(record).endswith("\n  ValueError: first\n  second")
 
 
 def test_all_loggers_have_the_one_form() -> None:
