@@ -19,10 +19,17 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
+from django.conf import settings
+from django.db import connections
+
+from streams.registry import StreamStopped, current
+
 SIZE = 64 << 10
 AGE = 0.05
 # Records that csv.writer takes at a time: enough to spread what is done between them, few enough to be soon over.
 _MOST_AT_ONCE = 64
+# Seconds after which a stream notices that it was broken off, though its source is stuck in another thread.
+_LOOK_UP = 1.0
 
 _Row = TypeVar("_Row")
 
@@ -88,7 +95,8 @@ def batched(
     then another one for the source. So ask for it where rows can be far apart.
 
     Closing this closes the source. One that runs in a thread of its own is closed there, as soon as it yields or ends:
-    it is not waited for. At most two chunks and a row are in memory, then the source waits for the client.
+    it is not waited for, not by a stream that is broken off either. That thread's database connections end with it. At
+    most two chunks and a row are in memory, then the source waits for the client.
 
     Args:
         rows: what is joined; a generator must acquire what it needs not before it is first asked for a row.
@@ -136,10 +144,16 @@ def _pumped(rows: Iterable[bytes], batch: _Batch) -> Generator[bytes, None, None
         except BaseException as broke:
             error = broke
         finally:
-            with changed:
-                ended = True
-                changed.notify_all()
+            try:
+                # Of this thread, which nothing else uses; Django closes those of the threads that serve requests.
+                if settings.configured:
+                    connections.close_all()
+            finally:
+                with changed:
+                    ended = True
+                    changed.notify_all()
 
+    stopped = current.get()
     # With the context of this thread, so that the source's log lines know their request. As a daemon, so that a source
     # which blocks for ever does not keep the process from ending.
     threading.Thread(target=contextvars.copy_context().run, args=[pump], name="batched", daemon=True).start()
@@ -147,9 +161,12 @@ def _pumped(rows: Iterable[bytes], batch: _Batch) -> Generator[bytes, None, None
         while True:
             with changed:
                 while not ready and not ended:
-                    if batch.seconds_left() == 0:
+                    left = batch.seconds_left()
+                    if left == 0:
                         break
-                    changed.wait(batch.seconds_left())
+                    if stopped is not None and stopped.is_set():
+                        raise StreamStopped("the stream was broken off while its source hung")
+                    changed.wait(_LOOK_UP if left is None else left)
                 chunks = ready.copy() or ([batch.take()] if batch else [])
                 ready.clear()
                 changed.notify_all()

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.test import RequestFactory
 from prometheus_client import REGISTRY
 from streams import middleware, registry, stream
+from streams.batching import batched
 from streams.middleware import bounded
 from streams.registry import Registry, StreamStopped, pause
 from streams.workers import _Connection, bound
@@ -255,6 +256,43 @@ def test_stopping_leaves_streams_their_time_and_ends_pauses(
     response.close()
     short.close()
     assert [line["outcome"] for line in lines() if "outcome" in line] == ["completed", "stopped"]
+
+
+def test_limit_ends_a_pause_of_a_source_in_a_thread_of_its_own(own_registry: Registry) -> None:
+    ended = threading.Event()
+
+    def source() -> Iterator[bytes]:
+        yield b"row\n"
+        try:
+            pause(60)
+        finally:
+            ended.set()
+
+    response, chunks = _serve(batched(source(), age=0, thread=True))
+    assert next(chunks) == b"row\n"
+    own_registry.stop_within(0.1)
+    with pytest.raises(StreamStopped):
+        next(chunks)
+    assert ended.wait(20)
+    response.close()
+
+
+def test_limit_ends_a_stream_whose_source_hangs_in_a_thread_of_its_own(own_registry: Registry) -> None:
+    goes_on = threading.Event()
+
+    def source() -> Iterator[bytes]:
+        yield b"row\n"
+        goes_on.wait(60)
+
+    own_registry.limit = 1
+    response, chunks = _serve(batched(source(), age=0, thread=True))
+    assert next(chunks) == b"row\n"
+    own_registry.stop_within(0.1)
+    with pytest.raises(StreamStopped):
+        next(chunks)
+    response.close()
+    assert not goes_on.is_set()
+    goes_on.set()
 
 
 def test_stop_wakes_the_thread_that_is_sending(own_registry: Registry) -> None:
