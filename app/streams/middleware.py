@@ -7,7 +7,9 @@ import socket
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
 
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.core.handlers.asgi import ASGIRequest
+from django.db import connections
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
 
 from streams.around import around
@@ -78,8 +80,10 @@ def bounded(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpRespo
         return _refusal(request)
     request.streamed = True
     try:
+        if not asynchronous:
+            _close_connections()
         source = response.streaming_content
-        body = AsyncBody(stream, source) if asynchronous else Body(stream, source)
+        body = AsyncBody(stream, source, _leave_thread) if asynchronous else Body(stream, source)
         response.streaming_content = body
         if file is not None and isinstance(body, Body):
             response.file_to_stream = SentFile(stream, body, file, length)
@@ -87,6 +91,28 @@ def bounded(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpRespo
         stream.lose()
         raise
     return response
+
+
+def _close_connections() -> None:
+    """Close this thread's database connections, which a view or a login has opened, before a stream takes its time.
+
+    Its source opens one if it queries. A transaction that goes on around the stream keeps its own.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+async def _leave_thread() -> None:
+    """Close the connections and end the thread that Django keeps for what is synchronous in a request under ASGI.
+
+    It would keep both until the stream is over. If something synchronous comes, there will be a new one. Nothing is
+    done where an application has chosen the thread itself, as others may be in it.
+    """
+    context = SyncToAsync.thread_sensitive_context.get(None)
+    if context is not None and context in SyncToAsync.context_to_thread_executor:
+        await sync_to_async(_close_connections)()
+        SyncToAsync.context_to_thread_executor.pop(context).shutdown(wait=False)
 
 
 async def _in_threads(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import IO, Any, Literal, Self
 
 from streams import metrics
@@ -268,11 +268,19 @@ class AsyncBody:
     write that waits for the client.
     """
 
-    def __init__(self, stream: Stream, source: AsyncGenerator[bytes, None]) -> None:
+    def __init__(
+        self, stream: Stream, source: AsyncGenerator[bytes, None], prepare: Callable[[], Awaitable[None]]
+    ) -> None:
         """Serve the source as a stream that has begun.
 
         Perhaps in a thread: there Django calls all middleware outside of one that is synchronous alone.
+
+        Args:
+            stream: its account.
+            source: yields what is sent.
+            prepare: is called in the event loop before the source is.
         """
+        self._prepare = prepare
         self._stream = stream
         self._source = source
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -291,11 +299,13 @@ class AsyncBody:
             Exception: whatever the source raised.
         """
         stream = self._stream
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
+        first = self._loop is None
+        self._loop = asyncio.get_running_loop()
         current.set(stream.stopped)
         stream.inside = True
         try:
+            if first:
+                await self._prepare()
             if not stream.over:
                 chunk = await anext(self._source)
                 stream.sent(len(chunk))

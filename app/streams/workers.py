@@ -10,12 +10,14 @@ import weakref
 from types import FrameType
 from typing import Any
 
+from django.core.handlers.asgi import ASGIHandler
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 from gunicorn.workers.gasgi import ASGIWorker
 from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
+from streams.asgi import refuse_websocket, serve_with_room
 from streams.registry import of_request, registry
 
 # Kept free for short requests, the probes among them, as far as there are enough threads.
@@ -113,13 +115,18 @@ class EventLoop(ASGIWorker):  # type: ignore[misc]
         super().init_process()
 
     def load_wsgi(self) -> None:
-        """Load the application, and lose no slot when it fails."""
+        """Load the application, and put around it what Django leaves out."""
         super().load_wsgi()
         application: Any = self.asgi  # type: ignore[has-type]
 
         async def serve(scope: Any, receive: Any, send: Any) -> None:
             with of_request():
-                await application(scope, receive, send)
+                if not isinstance(application, ASGIHandler):
+                    await application(scope, receive, send)
+                elif scope["type"] == "http":
+                    await serve_with_room(application, scope, receive, send)
+                else:
+                    await refuse_websocket(receive, send)
 
         self.asgi = serve
 

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -210,3 +212,139 @@ def test_metrics_outlast_a_reload(start: Start, tmp_path: Path) -> None:
     service.process.terminate()
     service.process.wait(60)
     assert not list(tmp_path.glob("metrics-*"))
+
+
+def login(service: Service) -> str:
+    """Log in as people do, and return the cookie of the session."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("GET", "/admin/login/")
+        page = connection.getresponse()
+        page.read()
+        token = page.headers["Set-Cookie"].partition("=")[2].partition(";")[0]
+        form = urlencode({"csrfmiddlewaretoken": token, "username": "ada", "password": "lovelace", "next": "/admin/"})
+        kind = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": f"csrftoken={token}"}
+        connection.request("POST", "/admin/login/", form, kind)
+        answer = connection.getresponse()
+        assert answer.status == 302
+        (session,) = [cookie for cookie in answer.headers.get_all("Set-Cookie") if cookie.startswith("sessionid=")]
+        return session.partition(";")[0]
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_open_streams_of_people_who_are_logged_in_hold_no_connection_to_the_database(start: Start, worker: str) -> None:
+    service = start(worker=worker, streams=4)
+    cookie = login(service)
+    before = int(service.get("/opened")[1].split()[1])
+    streams = [service.open("/private?rows=100&delay=0.2", Cookie=cookie) for _ in range(4)]
+    assert [response.readline() for _, response in streams] == [b"0\n"] * 4
+    files, threads = map(int, service.get("/opened")[1].split())
+    assert files == 1, "that of the request that asks"
+    if worker == "asgi":
+        assert threads < before + 4, "nor a thread"
+    for connection, response in streams:
+        response.close()
+        connection.close()
+    until(lambda: service.metric("streams_open") == 0)
+
+
+PUMPED = """
+import django; django.setup()
+from django.db import connections
+from ordinary.models import Order
+from streams.batching import batched
+used = []
+def source():
+    used.append(connections["default"])
+    yield b"%d" % Order.objects.count()
+assert list(batched(source(), thread=True)) == [b"0"]
+print(used[0].connection)
+"""
+
+
+def test_a_source_in_a_thread_of_its_own_leaves_no_connection_to_the_database(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PUMPED], cwd=PROJECT, env=environment(folder), capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("None\n", "")
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_a_client_behind_a_trusted_edge_cannot_choose_the_path(start: Start, worker: str) -> None:
+    service = start(worker=worker, FORWARDED_ALLOW_IPS="127.0.0.0/8")
+    assert service.get("/public/rows", SCRIPT_NAME="/public")[0] == 404
+    assert service.get("/public", PATH_INFO="/rows")[0] == 404
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_what_a_client_sends_tears_no_line_of_the_log_and_forges_none(start: Start, form: str) -> None:
+    service = start(LOG_FORMAT=form)
+    assert service.get("/rows", Host="h" * 8000)[0] == 400
+    assert service.get("/rows?rows=%0A2026-01-01T00:00:00.000Z%20%5B1%5D%20INFO%20streams:%20forged%1B%5B2J")[0] == 500
+    until(lambda: "invalid literal" in service.log)
+    lines = service.log.splitlines()
+    assert "\x1b" not in service.log
+    assert not [line for line in lines if line.startswith("2026-01-01")]
+    assert max(len(line) for line in lines if "invalid literal" not in line) < 4096
+
+
+def test_a_websocket_is_refused_without_a_traceback(start: Start) -> None:
+    service = start(worker="asgi")
+    handshake = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    assert service.get("/rows", **handshake, **{"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})[0] == 403
+    assert "Traceback" not in service.log
+    assert service.get("/rows")[0] == 200
+
+
+def multipart(size: int) -> tuple[bytes, str]:
+    parts = b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\nhello\r\n'
+    parts += b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+    parts += b"x" * size + b"\r\n--b--\r\n"
+    return parts, "multipart/form-data; boundary=b"
+
+
+def post(service: Service, path: str, body: Any, kind: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+    with contextlib.closing(connection):
+        with contextlib.suppress(ConnectionError):
+            connection.request("POST", path, body, {"Content-Type": kind})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_forms_and_files_arrive(start: Start, worker: str) -> None:
+    service = start(worker=worker)
+    for size in (0, 5 * MIB):
+        body, kind = multipart(size)
+        assert post(service, "/upload", body, kind) == (200, b"5 %d" % size)
+
+
+@pytest.fixture
+def little_room() -> Iterator[Path]:
+    """A folder for what is temporary of 16 MiB, as the chart's is."""
+    folder = Path(tempfile.mkdtemp(prefix="little-", dir="/dev/shm"))
+    root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
+    subprocess.run([*root, "mount", "-t", "tmpfs", "-o", "size=16m,mode=777", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run([*root, "umount", "--lazy", folder], check=True)
+    folder.rmdir()
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/upload"])
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_body_that_finds_no_room_is_refused_and_costs_no_worker(
+    start: Start, little_room: Path, path: str, announced: bool
+) -> None:
+    service = start(worker="asgi", TMPDIR=str(little_room))
+    stream, response = service.open("/rows?rows=200&delay=0.1")
+    body, kind = multipart(40 * MIB)
+    pieces = (body[start : start + MIB] for start in range(0, len(body), MIB))
+    status, said = post(service, path, body if announced else pieces, kind)
+    assert (status, said.count(b"\n")) == (413, 1)
+    assert post(service, "/upload", *multipart(5 * MIB))[0] == 200, "there is room for this one"
+    assert response.readline() == b"0\n"
+    stream.close()
+    assert service.metric("streams_open") in (0, 1)
+    assert service.log.count("Booting worker") == 1
+    assert "Traceback" not in service.log

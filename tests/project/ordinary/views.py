@@ -1,7 +1,9 @@
 """Views as they are written everywhere; the streams in both kinds, of which a server needs one."""
 
 import asyncio
+import threading
 import time
+from pathlib import Path
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
@@ -88,12 +90,7 @@ def upload(request):
 
 
 def opened(request):
-    """Tell how many databases' connections this process has open."""
-    return HttpResponse(str(_open_databases()))
-
-
-def _open_databases():
-    from pathlib import Path
-
+    """Tell how many connections to the database this process has open, and how many threads."""
     database = str(connections.settings["default"]["NAME"])
-    return sum(str(file.resolve()) == database for file in Path("/proc/self/fd").iterdir())
+    files = sum(str(file.resolve()) == database for file in Path("/proc/self/fd").iterdir())
+    return HttpResponse(f"{files} {threading.active_count()}")
