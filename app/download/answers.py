@@ -1,11 +1,14 @@
 """What the views for WSGI and those for ASGI have in common: all but who waits."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseBase, StreamingHttpResponse
+from streams.middleware import slot
+from streams.registry import Mark
 
 from download.binary import binary_promise
 from download.formats import FORMATS, SSE
@@ -13,6 +16,7 @@ from download.pacing import Steps
 from download.params import (
     BadParameter,
     BinaryParams,
+    CsvParams,
     CsvStreamParams,
     MeasureParams,
     Params,
@@ -22,6 +26,9 @@ from download.params import (
 from download.rows import measured_rows, promise
 
 CSV = {"Content-Type": "text/csv", "Content-Disposition": "attachment; filename=big.csv"}
+# Rows of the CSV in a single piece from which on it takes a slot, some 200 kB; and how many of these a worker may hold.
+_LARGE = 10_000
+_WHOLE = Mark(limit=4, seconds=None)
 _TEXT = "text/plain; charset=utf-8"
 
 
@@ -61,6 +68,13 @@ def _bad(error: BadParameter) -> HttpResponse:
 def no_more_rows() -> HttpResponse:
     """Tell a browser that its events are over; kept by a cache, that would stop every EventSource."""
     return HttpResponse(status=204, headers={"Cache-Control": "no-store"})
+
+
+def slot_of(request: HttpRequest, params: CsvParams) -> AbstractContextManager[HttpResponse | None]:
+    """Hold a slot where the CSV in a single piece takes long or much memory; see `streams.middleware.slot`."""
+    if params.rows > _LARGE:
+        return slot(request, _WHOLE)
+    return slot(request) if params.delay_ms else nullcontext()
 
 
 def whole_csv(body: bytes) -> HttpResponse:

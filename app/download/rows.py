@@ -2,12 +2,16 @@
 
 import csv
 import hashlib
+import threading
 import time
 from collections.abc import Iterator
 
 from download.formats import SSE, TEXT, Format
 from download.pacing import Pause, Steps
 
+# Up to 64 MiB are digested before the first byte: by one thread of a process at a time, so that the probes have a share
+# of the processor whatever is asked for.
+_one_digest = threading.Lock()
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _ZEROED_TIME = b"0000000000.000000000"
 # Of a line of text: number, space, time, space; the newline at its end comes on top.
@@ -108,6 +112,11 @@ def promise(*, rows: int, size: int, heartbeat_ms: int = 0, after: int = 0, form
     """
     if heartbeat_ms:
         return None
+    with _one_digest:
+        return _promise(rows=rows, size=size, after=after, form=form)
+
+
+def _promise(*, rows: int, size: int, after: int, form: Format) -> str:
     digest = hashlib.sha256()
     length = len(form.opening)
     for number in range(after + 1, rows + 1):

@@ -11,12 +11,18 @@ from asgiref.sync import SyncToAsync, sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import Resolver404, resolve
 
+from streams import metrics
 from streams.around import around
 from streams.environment import STREAM_SECONDS
-from streams.registry import registry
+from streams.registry import Mark, Place, begun, registry
 from streams.stream import AsyncBody, Body, SentFile, Stream, unlogged
 
+logger = logging.getLogger("streams")
+
+# The unmarked views of which it was logged.
+_told: set[str] = set()
 _RETRY_SECONDS = 5
 # Bytes of a file that may be sent without a slot: most of it fits into what sockets hold, and pages have many such.
 _SMALL_FILE = 1 << 20
@@ -36,7 +42,8 @@ def bounded(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpRespo
     """Give each stream a slot, a time limit and an account, or refuse it with 503 when all slots are taken.
 
     A thread serves one stream for as long as it lasts. With every thread in one, the probes would wait, and the kubelet
-    would kill a pod full of healthy streams. The view has run by then, but its generator has not been started.
+    would kill a pod full of healthy streams. A view that is marked by `streams.streaming` has its slot before it runs.
+    Another has run by then, but its generator has not been started.
 
     Outside of what changes the body, to count what is sent, and inside of `streams.requests.logged`.
 
@@ -45,10 +52,27 @@ def bounded(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpRespo
             it before the first byte. See
             https://docs.djangoproject.com/en/5.2/ref/request-response/#django.http.StreamingHttpResponse
     """
-    response = yield
-    if not response.streaming:
-        return response
+    view, mark = _resolved(request)
+    places: list[Place] = []
+    request.places = places
+    if mark is not None and not _take(request, mark):
+        metrics.ENDED.labels("refused").inc()
+        return _refusal(request)
+    try:
+        response = yield
+        return _bounded(request, response, view, mark)
+    finally:
+        # What was not handed on to the response.
+        for place in places:
+            place.lose()
+
+
+def _bounded(request: HttpRequest, response: HttpResponseBase, view: str, mark: Mark | None) -> HttpResponseBase:
     asynchronous = isinstance(request, ASGIRequest)
+    seconds = (mark and mark.seconds) or STREAM_SECONDS
+    if not response.streaming:
+        _keep_places(request, response, seconds)
+        return response
     # The body of these answers is empty: no thread is held.
     if request.method == "HEAD" or response.status_code in (204, 304):
         if asynchronous and not response.is_async:
@@ -74,9 +98,13 @@ def bounded(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpRespo
         fields,
         getattr(request, "started", time.monotonic()),
         lambda: _hang_up(request),
+        mark,
     )
-    if not stream.begin(STREAM_SECONDS):
-        response.close()
+    if not stream.begin(seconds, instead_of=request.places[0] if request.places else None):
+        _drop(response)
+        if view not in _told:
+            _told.add(view)
+            logger.warning("%s has run before its stream was refused: mark it by @streaming()", view)
         return _refusal(request)
     request.streamed = True
     try:
@@ -110,7 +138,9 @@ async def _leave_thread() -> None:
     done where an application has chosen the thread itself, as others may be in it.
     """
     context = SyncToAsync.thread_sensitive_context.get(None)
-    if context is not None and context in SyncToAsync.context_to_thread_executor:
+    if context is None or getattr(context, "_executor", None) is not None:
+        return
+    if context in SyncToAsync.context_to_thread_executor:
         await sync_to_async(_close_connections)()
         SyncToAsync.context_to_thread_executor.pop(context).shutdown(wait=False)
 
@@ -122,14 +152,62 @@ async def _in_threads(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 
 @contextlib.contextmanager
-def slot(request: HttpRequest) -> Iterator[HttpResponse | None]:
-    """Hold a slot for as long as a view waits before it answers, as that holds a thread like a stream.
+def slot(request: HttpRequest, mark: Mark | None = None) -> Iterator[HttpResponse | None]:
+    """Hold a slot until the response of a view is sent that waits before it answers, or holds much in memory.
+
+    Args:
+        request: that which the view was given.
+        mark: bounds how many there may be, besides the worker's slots.
 
     Yields:
         None, or the refusal to return when all slots are taken.
     """
-    with registry.slot() as free:
-        yield None if free else _refusal(request)
+    place = _take(request, mark)
+    try:
+        yield None if place else _refusal(request)
+    finally:
+        if place and not hasattr(request, "places"):
+            place.lose()
+
+
+def _take(request: HttpRequest, mark: Mark | None) -> Place | None:
+    place = Place(registry, mark)
+    if not registry.take(place):
+        return None
+    getattr(request, "places", []).append(place)
+    if (of_request := begun.get()) is not None:
+        of_request.append(place)
+    return place
+
+
+def _keep_places(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
+    """Keep the slots until a response in one piece is sent, for as long as a stream might take."""
+    deadline = getattr(request, "started", time.monotonic()) + seconds
+    for place in request.places:
+        sending = Place(registry, place.mark, deadline, lambda: _hang_up(request))
+        registry.take(sending, instead_of=place)
+        if (of_request := begun.get()) is not None:
+            of_request.append(sending)
+        response._resource_closers.append(sending.lose)
+
+
+def _resolved(request: HttpRequest) -> tuple[str, Mark | None]:
+    """Return the name of the view that will be called and its mark."""
+    try:
+        match = resolve(request.path_info, getattr(request, "urlconf", None))
+    except Resolver404:
+        return request.path_info, None
+    return match._func_path, getattr(match.func, "streams_mark", None)
+
+
+def _drop(response: HttpResponseBase) -> None:
+    """Close what a response holds.
+
+    Not by its `close`, which would send `request_finished` while the request goes on.
+    """
+    for close in response._resource_closers:
+        with contextlib.suppress(Exception):
+            close()
 
 
 def _refusal(request: HttpRequest) -> HttpResponse:

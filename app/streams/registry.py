@@ -9,8 +9,9 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Protocol
 
 logger = logging.getLogger("streams")
@@ -20,15 +21,25 @@ class StreamStopped(Exception):
     """A stream was broken off: its time was up, or the worker is going. Never a source's own error."""
 
 
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """What a view asks for by `streaming`."""
+
+    limit: int | None
+    seconds: float | None
+
+
 class Held(Protocol):
     """What the registry needs of a stream.
 
     Attributes:
         deadline: when it must be over, by the monotonic clock.
         over: whether it has ended, in whatever way; it may hold its thread for a while longer.
+        mark: that of its view.
     """
 
     deadline: float
+    mark: Mark | None
 
     @property
     def over(self) -> bool: ...  # noqa: D102
@@ -38,17 +49,33 @@ class Held(Protocol):
     def lose(self) -> None: ...  # noqa: D102
 
 
-class _Place:
-    """What holds a slot and is no stream."""
+class Place:
+    """What holds a slot and is no stream: a view that runs, or its answer in one piece, until that is sent."""
 
-    deadline = float("inf")
-    over = True
+    def __init__(
+        self,
+        registry: Registry,
+        mark: Mark | None = None,
+        deadline: float = float("inf"),
+        interrupt: Callable[[], None] | None = None,
+    ) -> None:
+        """Describe one that has no slot yet; without `interrupt` it is not broken off."""
+        self.deadline = deadline
+        self.mark = mark
+        self.over = interrupt is None
+        self._registry = registry
+        self._interrupt = interrupt
 
     def stop(self, reason: str) -> None:
-        """Do nothing: to the registry it is over."""
+        """Hang up on a client that does not read."""
+        self.over = True
+        if self._interrupt is not None:
+            self._interrupt()
+        self.lose()
 
     def lose(self) -> None:
-        """Do nothing: its view gives it back."""
+        """Give the slot back; twice is once."""
+        self._registry.release(self)
 
 
 class Registry:
@@ -76,10 +103,17 @@ class Registry:
         """Whether the worker was told to go."""
         return self._stop_at is not None
 
-    def take(self, stream: Held) -> bool:
-        """Give a stream a slot, or return False when all are taken."""
+    def take(self, stream: Held, instead_of: Held | None = None) -> bool:
+        """Give a stream a slot, or return False when all are taken, or all that its view may have.
+
+        Args:
+            stream: what takes one.
+            instead_of: what has held the slot until now.
+        """
         with self._changed:
-            if self.limit is not None and len(self._held) >= self.limit:
+            if instead_of is not None and instead_of in self._held:
+                self._held.discard(instead_of)
+            elif self._full(stream.mark):
                 return False
             # Only now, as a thread doesn't survive gunicorn's fork.
             if self._watcher is None:
@@ -99,15 +133,12 @@ class Registry:
             self._held.discard(stream)
             return held
 
-    @contextlib.contextmanager
-    def slot(self) -> Iterator[bool]:
-        """Hold a slot without a stream, or yield False when all are taken. It is not broken off."""
-        place = _Place()
-        free = self.take(place)
-        try:
-            yield free
-        finally:
-            self.release(place)
+    def _full(self, mark: Mark | None) -> bool:
+        if self.limit is not None and len(self._held) >= self.limit:
+            return True
+        return (
+            mark is not None and mark.limit is not None and sum(held.mark is mark for held in self._held) >= mark.limit
+        )
 
     def stop_within(self, seconds: float) -> None:
         """Let streams end by themselves for so long, and break off those that are left then."""

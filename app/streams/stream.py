@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import IO, Any, Literal, Self
 
 from streams import metrics
-from streams.registry import Registry, StreamStopped, begun, current
+from streams.registry import Held, Mark, Registry, StreamStopped, begun, current
 
 Outcome = Literal["completed", "client_gone", "source_error", "stopped", "refused"]
 
@@ -33,7 +33,13 @@ class Stream:
     """
 
     def __init__(
-        self, registry: Registry, line: str, fields: dict[str, Any], started: float, interrupt: Callable[[], None]
+        self,
+        registry: Registry,
+        line: str,
+        fields: dict[str, Any],
+        started: float,
+        interrupt: Callable[[], None],
+        mark: Mark | None = None,
     ) -> None:
         """Describe a stream that has no slot yet.
 
@@ -43,7 +49,9 @@ class Stream:
             fields: are in its log lines.
             started: when the request came, by the monotonic clock.
             interrupt: wakes the thread that waits for the client to read.
+            mark: that of its view.
         """
+        self.mark = mark
         self.deadline = float("inf")
         self.stopped = threading.Event()
         self.outcome: Outcome | None = None
@@ -64,10 +72,15 @@ class Stream:
         """Whether it has ended."""
         return self.outcome is not None
 
-    def begin(self, seconds: float) -> bool:
-        """Take a slot for at most so many seconds, or return False when there is none."""
+    def begin(self, seconds: float, instead_of: Held | None = None) -> bool:
+        """Take a slot for at most so many seconds, or return False when there is none.
+
+        Args:
+            seconds: from when the request came.
+            instead_of: what has held the slot until now.
+        """
         self.deadline = self._started + seconds
-        if not self._registry.take(self):
+        if not self._registry.take(self, instead_of):
             self.outcome = "refused"
             metrics.ENDED.labels("refused").inc()
             return False

@@ -106,6 +106,22 @@ class Service:
     def metric(self, name: str) -> float:
         return float(dict(line.rsplit(" ", 1) for line in self.get("/metrics")[1].splitlines()).get(name, 0))
 
+    @property
+    def worker(self) -> int:
+        """The process id of the worker."""
+        (worker,) = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(worker)
+
+    def peak(self) -> int:
+        """Return the most bytes that the worker has ever had in memory."""
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{self.worker}/status").read_text().splitlines())
+        return int(status["VmHWM"].split()[0]) << 10
+
+    def cpu_seconds(self) -> float:
+        """Return how long the worker has kept a processor busy."""
+        fields = Path(f"/proc/{self.worker}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def end(self) -> None:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)

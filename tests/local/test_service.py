@@ -82,6 +82,47 @@ def test_slow_responses_in_one_piece_take_slots_too(start: Start, worker: str) -
     assert service.get("/measure?rows=1")[0] == 200
 
 
+@pytest.mark.parametrize("worker", WORKERS)
+def test_a_digest_is_made_only_for_those_who_have_a_slot(start: Start, worker: str) -> None:
+    service = start(worker=worker, streams=1)
+    stream = service.open(ENDLESS)
+    before = service.cpu_seconds()
+    for _ in range(10):
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+        connection.request("HEAD", "/measure?rows=1000&size=65536&delay_ms=0")
+        assert connection.getresponse().status == 503
+        connection.close()
+    assert service.cpu_seconds() - before < 0.4, "some 0.15 s for each of the digests"
+    stream[0].close()
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_the_csv_in_one_piece_takes_little_memory_and_large_ones_few_slots(start: Start, worker: str) -> None:
+    service = start(worker=worker, streams=12)
+    service.get("/download_csv")
+    before = service.peak()
+    asked = [service.ask("/download_csv?rows=100000") for _ in range(24)]
+    answers = [connection.getresponse() for connection in asked]
+    sizes = {response.status: len(response.read()) for response in answers}
+    assert sizes[200] == 1888910
+    assert service.peak() - before < 60 << 20
+    for connection in asked:
+        connection.close()
+    until(lambda: service.get("/download_csv?rows=100000")[0] == 200)
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_a_csv_in_one_piece_that_nobody_reads_gives_its_slot_back(start: Start, worker: str) -> None:
+    service = start(worker=worker, streams=1, STREAM_SECONDS="2")
+    with socket.socket() as client:
+        # Less than the body, so that it can't leave.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", service.port))
+        client.sendall(b"GET /download_csv?rows=100000 HTTP/1.1\r\nHost: localhost\r\n\r\n" * 4)
+        client.recv(10)
+        until(lambda: service.get("/download_csv?rows=10001", timeout=30)[0] == 200, 30)
+
+
 def test_without_a_bound_a_probe_waits_behind_the_streams(start: Start) -> None:
     service = start("--worker-class", "gthread", "--threads", "2")
     streams = [service.open(ENDLESS) for _ in range(2)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -102,20 +101,12 @@ def without(name: str) -> str:
     return f"MIDDLEWARE.remove({name!r})"
 
 
-def peak(service: Service) -> int:
-    """Return the most bytes that the worker has ever had in memory."""
-    (worker,) = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{worker}/status").read_text())
-    assert found
-    return int(found[1]) << 10
-
-
 def grown(service: Service, path: str) -> int:
     """Return by how much the worker's memory grows with an export, and see that it is whole."""
-    before = peak(service)
+    before = service.peak()
     status, body = service.get(path, timeout=120)
     assert (status, body.count("\n")) == (200, ROWS + 1)
-    return peak(service) - before
+    return service.peak() - before
 
 
 @pytest.mark.parametrize(("worker", "path"), [("gthread", "/orders.csv"), ("asgi", "/async-orders.csv")])

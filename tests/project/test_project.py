@@ -35,7 +35,7 @@ from django.contrib.auth.models import User
 User.objects.create_superuser("ada", password="lovelace")
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, env=environment(folder), capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], cwd=PROJECT, env=environment(folder), capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stderr
     (folder / "large").write_bytes(os.urandom(MIB) * 100)
@@ -128,11 +128,10 @@ def test_a_file_whose_client_goes_or_does_not_read_is_no_complete_one(start: Sta
 
 def test_a_file_leaves_by_sendfile_under_gthread(start: Start) -> None:
     service = start(streams=1)
-    (worker,) = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children").read_text().split()
 
     def written() -> int:
         """Bytes that the worker wrote by write(2) and sendfile(2), and not by send(2)."""
-        fields = dict(line.split(": ") for line in Path(f"/proc/{worker}/io").read_text().splitlines())
+        fields = dict(line.split(": ") for line in Path(f"/proc/{service.worker}/io").read_text().splitlines())
         return int(fields["wchar"])
 
     before = written()
@@ -264,7 +263,12 @@ print(used[0].connection)
 
 def test_a_source_in_a_thread_of_its_own_leaves_no_connection_to_the_database(folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PUMPED], cwd=PROJECT, env=environment(folder), capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", PUMPED],
+        cwd=PROJECT,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=280,
     )
     assert (done.stdout, done.stderr) == ("None\n", "")
 
@@ -348,3 +352,49 @@ def test_a_body_that_finds_no_room_is_refused_and_costs_no_worker(
     assert service.metric("streams_open") in (0, 1)
     assert service.log.count("Booting worker") == 1
     assert "Traceback" not in service.log
+
+
+def test_a_marked_view_that_is_refused_has_done_nothing(start: Start) -> None:
+    service = start(streams=1)
+    before = int(service.get("/orders")[1])
+    connection, _ = service.open("/rows?rows=600&delay=0.1")
+    form = (b"customer=ada", "application/x-www-form-urlencoded")
+    for _ in range(3):
+        assert post(service, "/marked-order", *form)[0] == 503
+    assert int(service.get("/orders")[1]) == before
+    for _ in range(3):
+        assert post(service, "/order", *form)[0] == 503
+    assert int(service.get("/orders")[1]) == before + 3, "the view has run"
+    told = [line["message"] for line in service.lines if line["level"] == "WARNING"]
+    assert told == ["ordinary.views.order has run before its stream was refused: mark it by @streaming()"]
+    assert service.metric('streams_ended_total{outcome="refused"}') == 6
+    connection.close()
+    until(lambda: service.metric("streams_open") == 0)
+    assert post(service, "/marked-order", *form) == (200, b"0\n1\n2\n")
+    assert int(service.get("/orders")[1]) == before + 4
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_a_mark_bounds_how_many_streams_a_view_has_and_how_long_they_last(start: Start, worker: str) -> None:
+    service = start(worker=worker, streams=3)
+    connection, response = service.open("/limited?rows=600&delay=0.1")
+    assert service.get("/limited")[0] == 503
+    assert service.get("/rows")[0] == 200
+    with pytest.raises(http.client.IncompleteRead):
+        response.read()
+    connection.close()
+    (line,) = service.ended("stopped")
+    assert 1.9 < line["duration_s"] < 12
+    until(lambda: service.get("/limited")[0] == 200)
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_a_marked_view_that_fails_or_is_asked_by_head_gives_its_slot_back(start: Start, worker: str) -> None:
+    service = start(worker=worker, streams=3)
+    for _ in range(3):
+        assert service.get("/limited?rows=nonsense")[0] == 500
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+        connection.request("HEAD", "/limited")
+        assert connection.getresponse().status == 200
+        connection.close()
+    assert service.get("/limited")[0] == 200

@@ -10,6 +10,8 @@ urlpatterns = [
     path("rows", views.async_rows if asynchronous else views.rows),
     path("private", views.async_private if asynchronous else views.private),
     path("order", views.order),
+    path("marked-order", views.marked_order),
+    path("limited", views.async_limited if asynchronous else views.limited),
     path("orders", views.orders),
     path("file/<str:name>", views.file),
     path("upload", views.upload),

@@ -10,6 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.db import connections, transaction
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
+from streams import streaming
 
 from ordinary.models import Order
 
@@ -73,6 +74,23 @@ def order(request):
     """Write, and then stream."""
     Order.objects.create(customer=request.POST["customer"])
     return rows(request)
+
+
+@csrf_exempt
+@streaming()
+def marked_order(request):
+    return order(request)
+
+
+@streaming(limit=1, seconds=2)
+def limited(request):
+    return rows(request)
+
+
+@streaming(limit=1, seconds=2)
+@transaction.non_atomic_requests
+async def async_limited(request):
+    return await async_rows(request)
 
 
 def orders(request):

@@ -27,10 +27,7 @@ def test_plain_csv_says_its_length(client: Client) -> None:
 
 
 def test_length_counts_bytes_and_not_characters(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def rows(**_: object) -> Steps:
-        yield "häßlich\r\n".encode()
-
-    monkeypatch.setattr(views, "csv_rows", rows)
+    monkeypatch.setattr(views, "csv_records", lambda rows: iter([["häßlich"]]))
     response = client.get("/download_csv")
     assert response["Content-Length"] == str(len(response.content)) == "11"
 

@@ -37,7 +37,7 @@ def _serve(source: Any, method: str = "GET", **environ: object) -> Served:
     def view(request: HttpRequest) -> StreamingHttpResponse:
         return StreamingHttpResponse(source)
 
-    response = bounded(view)(RequestFactory().generic(method, "/measure", **environ))
+    response = bounded(view)(RequestFactory().generic(method, "/unmarked", **environ))
     return response, iter(response)
 
 
