@@ -293,9 +293,8 @@ def _removable(packages: set[str]) -> tuple[set[str], dict[str, set[str]]]:
 def _others(packages: set[str], ours: set[str]) -> tuple[set[str], set[str]]:
     """Return what apt-get would remove or install that is not ours, were it to remove packages, and what is ours."""
     told = run.output("apt-get", "--simulate", "purge", *sorted(packages))
-    changed = re.findall(r"^(Inst|Remv|Purg) ([^ :]+)", told, re.MULTILINE)
-    others = {name for verb, name in changed if verb == "Inst" or name not in ours}
-    return others, {name for _, name in changed} - others
+    changed = set(re.findall(r"^(?:Inst|Remv|Purg) ([^ :]+)", told, re.MULTILINE))
+    return changed - ours, changed & ours
 
 
 def _packages(packages: set[str], report: Report) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -25,8 +24,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         machine = Machine(folder)
         machine.start()
         try:
-            started = machine.run(sys.executable, "-c", "from cluster import engine; engine.ensure()")
-            assert started.returncode == 0, started.stderr
+            machine.start_engine()
             wanted = (source.node_image, *source.edge_images, source.base, source.builder)
             save = machine.command("docker", "--host", f"unix://{folder}/engine", "save", *wanted)
             with subprocess.Popen(save, stdout=subprocess.PIPE) as saved:

@@ -138,6 +138,40 @@ class Machine:
         record = self.path(CACHE / "clusters" / f"{cluster}.json")
         return lambda: record.exists() and '"ready"' in record.read_text()
 
+    def start_engine(self) -> None:
+        """Start the engine from here: the machine has its packages."""
+        started = self.run(sys.executable, "-c", "from cluster import engine; engine.ensure()")
+        assert started.returncode == 0, started.stderr
+
+    def build(self, name: str, *options: str, base: str = "scratch") -> None:
+        """Build an image that holds a file alone."""
+        folder = self.path("/srv/image")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "Dockerfile").write_text(f"FROM {base}\nCOPY Dockerfile /{name.replace('/', '-')}\n")
+        built = self.run("env", "DOCKER_BUILDKIT=0", "docker", "build", *options, "-t", name, "/srv/image")
+        assert built.returncode == 0, built.stderr
+
+    def create(self, name: str, image: str, *options: str) -> str:
+        """Create a container that does not run, and return its id."""
+        created = self.run("docker", "create", "--name", name, *options, image, "/none")
+        assert created.returncode == 0, created.stderr
+        return created.stdout.strip()
+
+    def images(self) -> set[str]:
+        """Return the names of all images."""
+        return set(self.run("docker", "images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split())
+
+    def has(self, path: str | Path) -> bool:
+        """Tell whether a path exists."""
+        return self.run("test", "-e", path).returncode == 0
+
+    def clean(self) -> str:
+        """Run `make clean`, and return what it tells."""
+        done = self.run("make", "clean")
+        print(done.stderr)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
     def nodes(self) -> list[str]:
         """Return the names of all containers, running or not."""
         return self.run("docker", "ps", "--all", "--format", "{{.Names}}").stdout.split()

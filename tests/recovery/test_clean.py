@@ -38,62 +38,21 @@ def clean_machine(tmp_path: Path) -> Iterator[Machine]:
         machine.stop()
 
 
-def start_engine(machine: Machine) -> None:
-    """Start the engine from here: the machine has its packages."""
-    started = machine.run(sys.executable, "-c", "from cluster import engine; engine.ensure()")
-    assert started.returncode == 0, started.stderr
-
-
-def build(machine: Machine, name: str, *options: str, base: str = "scratch") -> None:
-    """Build an image in there that holds a file alone."""
-    folder = machine.path("/srv/image")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "Dockerfile").write_text(f"FROM {base}\nCOPY Dockerfile /{name.replace('/', '-')}\n")
-    built = machine.run("env", "DOCKER_BUILDKIT=0", "docker", "build", *options, "-t", name, "/srv/image")
-    assert built.returncode == 0, built.stderr
-
-
-def create(machine: Machine, name: str, image: str, *options: str) -> str:
-    """Create a container in there, and return its id."""
-    created = machine.run("docker", "create", "--name", name, *options, image, "/none")
-    assert created.returncode == 0, created.stderr
-    return created.stdout.strip()
-
-
-def images(machine: Machine) -> set[str]:
-    """Return the names of all images."""
-    return set(machine.run("docker", "images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split())
-
-
-def is_there(machine: Machine, path: str | Path) -> bool:
-    """Tell whether a path exists in there."""
-    return machine.run("test", "-e", path).returncode == 0
-
-
-def clean(machine: Machine, status: int = 0) -> str:
-    """Run `make clean`, and return what it tells."""
-    done = machine.run("make", "clean")
-    print(done.stderr)
-    assert done.returncode == (2 if status else 0), done.stderr  # 2 is make's own
-    assert "Traceback" not in done.stderr
-    return done.stderr
-
-
 def test_everything_of_others_stays(clean_machine: Machine) -> None:
     """Data, images, clusters and packages: nothing that was not noted, and cannot be proven, is touched."""
     machine = clean_machine
     machine.path("/var/lib/docker/volumes").mkdir(parents=True)
-    start_engine(machine)
+    machine.start_engine()
     for name in THEIRS:
-        build(machine, name)
+        machine.build(name)
     for name in OURS:
-        build(machine, name, ledger.label(name) if name == OURS[0] else "--label=none=none")
-    build(machine, "acme/derived:1", base=OURS[0])  # has our label, too
+        machine.build(name, ledger.label(name) if name == OURS[0] else "--label=none=none")
+    machine.build("acme/derived:1", base=OURS[0])  # has our label, too
     # Theirs has the name of one that we began to make.
     node = ("--label", "io.x-k8s.kind.cluster=streaming")
-    create(machine, "streaming-control-plane", THEIRS[0], *node)
-    create(machine, "other-control-plane", THEIRS[0], "--label", "io.x-k8s.kind.cluster=other")
-    create(machine, "shop", "shop:1")
+    machine.create("streaming-control-plane", THEIRS[0], *node)
+    machine.create("other-control-plane", THEIRS[0], "--label", "io.x-k8s.kind.cluster=other")
+    machine.create("shop", "shop:1")
     assert machine.run("docker", "volume", "create", "orders").returncode == 0
     folder = machine.path(CACHE / "clusters")
     folder.mkdir(exist_ok=True)
@@ -101,15 +60,14 @@ def test_everything_of_others_stays(clean_machine: Machine) -> None:
     # Two of ours, one half made.
     for cluster in ("done", "half"):
         options = ("--label", f"io.x-k8s.kind.cluster={cluster}", "--volume", f"{CACHE}/clusters:/marked:ro")
-        identity = create(
-            machine, f"{cluster}-control-plane", THEIRS[0], *(options if cluster == "half" else options[:2])
-        )
+        wanted = options if cluster == "half" else options[:2]
+        identity = machine.create(f"{cluster}-control-plane", THEIRS[0], *wanted)
         record = {"state": "making"} if cluster == "half" else {"containers": {f"{cluster}-control-plane": identity}}
         (folder / f"{cluster}.json").write_text(json.dumps(record))
 
-    told = clean(machine)
+    told = machine.clean()
 
-    assert images(machine) == {*THEIRS, "acme/derived:1"}
+    assert machine.images() == {*THEIRS, "acme/derived:1"}
     assert set(machine.nodes()) == {"streaming-control-plane", "other-control-plane", "shop"}
     assert machine.run("docker", "volume", "ls", "-q").stdout.split() == ["orders"]
     for line in (
@@ -145,34 +103,34 @@ def test_an_engine_that_came_from_here_goes_when_nobody_needs_it_any_more(clean_
     machine.run(sys.executable, "-c", f"from cluster import ledger; {notes}").check_returncode()
     machine.path(CACHE / "installed-packages").write_text("\n".join(came))
     machine.run("sysctl", "-w", "net.ipv4.ip_forward=0").check_returncode()
-    start_engine(machine)
-    build(machine, OURS[1])
-    build(machine, "shop:1")
-    create(machine, "shop", "shop:1")
+    machine.start_engine()
+    machine.build(OURS[1])
+    machine.build("shop:1")
+    machine.create("shop", "shop:1")
     depend_on(machine, "iptables")
 
-    told = clean(machine)
-    assert images(machine) == {"shop:1"}
+    told = machine.clean()
+    assert machine.images() == {"shop:1"}
     assert machine.nodes() == ["shop"]
     assert "kept the Docker engine: it holds what did not come from here (containers: shop; images: shop:1)" in told
 
     for command in ("docker rm shop", "docker rmi shop:1"):
         machine.run(*command.split()).check_returncode()
-    told = clean(machine)
+    told = machine.clean()
     assert "✓ stopped the Docker engine" in told
     assert f"✓ removed the packages {', '.join(name for name in came if name != 'iptables')}\n" in told
     assert "kept the package iptables: apt-get would also remove or install theirs\n" in told
     assert "✓ removed /var/lib/docker" in told
-    assert not is_there(machine, "/var/lib/docker")
-    assert not is_there(machine, "/usr/sbin/dockerd")
-    assert is_there(machine, "/usr/sbin/iptables")
+    assert not machine.has("/var/lib/docker")
+    assert not machine.has("/usr/sbin/dockerd")
+    assert machine.has("/usr/sbin/iptables")
     assert machine.run("pgrep", "dockerd").returncode == 1
     assert "• net.ipv4.ip_forward, 1 since the engine was started, and 0 before" in told
     assert "• the policy of iptables' chain FORWARD, DROP since then" in told
     assert "• the interface docker0" in told
 
     machine.run("dpkg", "--remove", "theirs").check_returncode()
-    assert "✓ removed the packages iptables\n" in clean(machine)
-    assert not is_there(machine, "/usr/sbin/iptables")
-    assert not is_there(machine, CACHE)
-    assert clean(machine) == " ✓ nothing was there to undo\n"
+    assert "✓ removed the packages iptables\n" in machine.clean()
+    assert not machine.has("/usr/sbin/iptables")
+    assert not machine.has(CACHE)
+    assert machine.clean() == " ✓ nothing was there to undo\n"

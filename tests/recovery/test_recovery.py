@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -85,3 +87,20 @@ def test_when_the_power_failed_the_cluster_comes_back(machine: Machine) -> None:
     assert done.returncode == 0, done.stderr
     assert "Create the cluster" not in done.stderr
     assert "verdict: PASS" in done.stdout
+
+
+def test_the_cluster_and_its_images_go_and_what_is_of_others_stays(machine: Machine) -> None:
+    """By `make clean`, of a real cluster: its nodes, the images that were built for it, and its context."""
+    theirs = {"kindest/node:v1.35.8", "registry.k8s.io/pause:3.10", "streaming/my-own-service:2"}
+    for name in theirs:
+        machine.build(name)
+    machine.create("shop", "streaming/my-own-service:2")
+    kubeconfig = Path(os.environ["KUBECONFIG"])
+    assert "kind-recovery" in machine.path(kubeconfig).read_text()
+    told = machine.clean()
+    assert "✓ removed the cluster recovery\n" in told
+    assert machine.nodes() == ["shop"]
+    assert machine.images() - {"<none>:<none>"} == theirs
+    assert "kind-recovery" not in machine.path(kubeconfig).read_text()
+    assert machine.run("docker", "network", "inspect", "kind").returncode == 1
+    assert "kept the Docker engine: it holds what did not come from here (containers: shop; images: " in told

@@ -330,6 +330,37 @@ def test_data_that_was_there_before_the_engine_stays(place: Place, dockerd: subp
 
 
 @pytest.mark.parametrize(
+    ("spoiled", "reason"),
+    [
+        ("", ""),
+        ("emptied", "it is not known whether the engine held anything of yours"),
+        ("program", "a dockerd is installed that may use it"),
+        ("link", "it leads to another disk or folder"),
+        ("present", ""),
+    ],
+)
+def test_after_an_interruption_data_goes_only_if_nobody_can_have_it(place: Place, spoiled: str, reason: str) -> None:
+    """The packages have gone already, as the record shows, and the folder has not."""
+    folder = place.folder / "var" / "lib" / "docker"
+    theirs = place.folder / "theirs"
+    theirs.mkdir()
+    folder.parent.mkdir(parents=True)
+    if spoiled == "link":
+        folder.symlink_to(theirs)
+    else:
+        folder.mkdir()
+    place.installed(*(["docker.io"] if spoiled == "present" else []), "bash")
+    place.note("installed-packages", "docker.io\n")
+    place.note("put-here", f"folder {folder}\n" + ("" if spoiled == "emptied" else "emptied docker\n"))
+    if spoiled == "program":
+        place.stub("dockerd", {})
+    told = place.clean()
+    assert folder.exists() is bool(spoiled)
+    assert theirs.exists()
+    assert (f"kept {folder}: {reason}\n" in told) is bool(reason)
+
+
+@pytest.mark.parametrize(
     ("question", "answer"),
     [("ps *", "shop"), ("images --filter=dangling=false *", "shop:1"), ("volume ls *", "orders")],
 )
