@@ -3,6 +3,8 @@ import dataclasses
 import pytest
 from streamproof.protocols import ORDER, judge_protocols
 
+from tests.unit.streamproof.recorded import came
+
 CHUNKED = "Transfer-Encoding: chunked"
 
 
@@ -82,3 +84,36 @@ def test_what_is_not_offered_is_not_wrong(good, record):
 def test_nothing_offered_is_inconclusive(record):
     seen = record([b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 0\r\n\r\n"])
     assert judge_protocols([dataclasses.replace(seen, role="HTTP/1.1")]).result == "INCONCLUSIVE"
+
+
+# Without production times the plain runs are the baseline of the others
+
+
+def events(role, at_a_time, number=20, pause=0.3, **changes):
+    groups = [range(first, min(first + at_a_time, number)) for first in range(0, number, at_a_time)]
+    writes = [(0.01 + pause * group[-1], b"".join(b"data: %05d\n\n" % one for one in group)) for group in groups]
+    return came(writes, role=role, protocol=role.split(" ")[0], **changes)
+
+
+def variants(plain, compressed):
+    roles = [role for role in ORDER if "HTTP/2" not in role]
+    return [events(role, compressed if "gzip" in role else plain) for role in roles]
+
+
+@pytest.mark.parametrize(
+    ("plain", "compressed", "result", "words"),
+    [
+        (1, 1, "PASS", "whole and in time over HTTP/1.1,"),
+        (1, 20, "FAIL", "HTTP/1.1 with gzip: timing: this path holds events back"),
+        (1, 5, "FAIL", "HTTP/1.1 with gzip: timing: this path holds events back"),
+        (5, 5, "INCONCLUSIVE", "HTTP/1.1: timing: about 5 whole events came at a time"),
+    ],
+)
+def test_compressed_runs_are_compared_with_plain_ones(plain, compressed, result, words):
+    verdict = judge_protocols(variants(plain, compressed))
+    assert (verdict.result, words in verdict.sentence) == (result, True), verdict
+
+
+def test_what_the_app_does_itself_is_no_fault_of_a_variant():
+    numbers = judge_protocols(variants(5, 5)).numbers
+    assert (numbers["HTTP/1.1"], numbers["HTTP/1.1 with gzip"]) == ("INCONCLUSIVE", "PASS")
