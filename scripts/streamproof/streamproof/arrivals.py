@@ -218,7 +218,7 @@ def judge_arrivals(arrivals: Arrivals) -> Verdict:
     }
 
     def verdict(result: Result, sentence: str) -> Verdict:
-        return Verdict("timing", result, sentence, numbers)
+        return Verdict("timing", result, sentence + ("" if result == "PASS" else cache_note(seen)), numbers)
 
     kind, events = arrivals.kind, len(arrivals.events)
     wait = ms(arrivals.waited)
@@ -253,6 +253,12 @@ def judge_arrivals(arrivals: Arrivals) -> Verdict:
     if seen.duration < TOO_SHORT and seen.ended in ("terminated", "closed"):
         return too_short(numbers)
     return verdict("INCONCLUSIVE", f"{_why_unknown(arrivals)}; {_WHAT_TELLS}")
+
+
+def cache_note(observation: Observation) -> str:
+    """Say that a cache may have answered, where a header shows it: what it kept comes at once, whoever is to blame."""
+    shown = [f"{name}: {value}" for name in ("Age", "X-Cache") if (value := observation.header(name)) is not None]
+    return f"; a cache may have answered ({', '.join(shown)})" if shown else ""
 
 
 def too_short(numbers: dict[str, Number]) -> Verdict:

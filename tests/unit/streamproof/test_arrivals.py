@@ -189,6 +189,13 @@ def test_bytes_that_flow_pass():
     assert timing([(0.01 + 0.02 * at, b"x" * 60_000) for at in range(100)], "video/mp4")[0] == "PASS"
 
 
+def test_a_cache_is_named_where_a_header_shows_it():
+    headers = [("Content-Type", "text/event-stream"), ("Age", "7"), ("X-Cache", "Hit")]
+    for writes in ([(6.0, b"".join(map(event, range(24))))], [(0.9, event(1) + event(2))]):
+        assert timing(writes, headers=headers)[1].endswith("; a cache may have answered (Age: 7, X-Cache: Hit)")
+    assert "cache" not in timing(one_by_one(PACED), headers=headers)[1]
+
+
 def test_nothing_is_inconclusive():
     assert judge_arrivals(Arrivals(recorded())).result == "INCONCLUSIVE"
 

@@ -1,4 +1,5 @@
 import random
+from itertools import accumulate
 
 import pytest
 from streamproof.baseline import Pair, judge_baseline, one_at_a_time
@@ -101,6 +102,13 @@ def test_a_baseline_that_is_slower_takes_no_blame_and_gives_none():
     assert judged([one_by_one(slow, run=run) for run in (1, 2)], runs(one_by_one, PACED))[0] == "PASS"
 
 
+def test_a_cache_is_named_where_a_header_shows_it():
+    lump = b"".join(map(event, range(24)))
+    cached = [came([(0.01, lump)], headers=[("Content-Type", "text/event-stream"), ("Age", "7")]) for _ in range(2)]
+    result, sentence = judged(GOOD, cached)
+    assert (result, sentence.endswith("; a cache may have answered (Age: 7)")) == ("FAIL", True)
+
+
 # A feed that all clients share
 
 
@@ -177,6 +185,16 @@ def test_of_three_runs_one_may_be_an_exception():
     for here, expected in (([good, lump, good], "PASS"), ([lump, good, lump], "FAIL")):
         result, sentence = judged(there, here)
         assert (result, sentence.endswith("one of 3 runs is left out, as an exception")) == (expected, True)
+
+
+def test_runs_of_an_irregular_pace_are_not_compared_event_by_event():
+    """Two of them may agree for a while by chance."""
+    for seed in (492, 504, 816, 1152, 6256, 10800, 15088, *range(0, 200, 4)):
+        dice = [random.Random(seed + run) for run in range(4)]  # noqa: S311
+        times = [list(accumulate([0.01, *(one.expovariate(4) for _ in range(9))])) for one in dice]
+        seen = [one_by_one(at, run, ended="timeout") for run, at in enumerate(times)]
+        result, sentence = judged(seen[:2], seen[2:])
+        assert result != "FAIL", sentence
 
 
 def test_good_runs_and_bad_ones_mixed_are_inconclusive():
