@@ -15,14 +15,15 @@ Environment, beside what streams.environment reads:
 """
 
 import atexit
-import importlib
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import gunicorn
 from django.core.exceptions import ImproperlyConfigured
 
 
@@ -36,7 +37,7 @@ def _share_metrics() -> None:
     """
     pid = os.getpid()
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if folder and os.environ.get("STREAMS_METRICS_OF", str(pid)) == str(pid):
+    if folder and (not _FIRST or "STREAMS_MASTER" not in os.environ):
         Path(folder).mkdir(parents=True, exist_ok=True)
         return
     if "prometheus_client" in sys.modules:
@@ -45,7 +46,7 @@ def _share_metrics() -> None:
             " import it later, or set PROMETHEUS_MULTIPROC_DIR to an empty folder."
         )
     folder = tempfile.mkdtemp(prefix="metrics-")
-    os.environ |= {"PROMETHEUS_MULTIPROC_DIR": folder, "STREAMS_METRICS_OF": str(pid)}
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     atexit.register(_remove, folder, pid)
 
 
@@ -55,18 +56,37 @@ def _remove(folder: str, pid: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+# Whether the master starts, and does not reload. After SIGUSR2 there is a new one.
+_FIRST = os.environ.get("STREAMS_MASTER") != str(os.getpid())
 _share_metrics()
+os.environ["STREAMS_MASTER"] = str(os.getpid())
 
 _SETTINGS = os.environ.setdefault("DJANGO_SETTINGS_MODULE", "streaming.settings")
 _PROJECT = _SETTINGS.partition(".")[0]
 
-# Read here, in the master, before any worker: a value that can't be used ends gunicorn with one sentence.
+# Read before any worker: a value that can't be used ends gunicorn with one sentence.
 try:
-    from streams import environment, logs
+    from streams import environment, logs, support
 
-    importlib.import_module(_SETTINGS)
+    support.check_gunicorn(gunicorn.__version__)
+except (ImproperlyConfigured, RuntimeError) as error:
+    sys.exit(f"Error: {error}")
+
+_READ_SETTINGS = """
+import importlib, sys
+from django.core.exceptions import ImproperlyConfigured
+try:
+    importlib.import_module(sys.argv[1])
 except ImproperlyConfigured as error:
     sys.exit(f"Error: {error}")
+"""
+# The project's settings in a process of their own: in the master, what they start would be forked, and a reload would
+# keep the old ones. Not again at a reload, where an error would end the master, and with it all streams.
+if _FIRST:
+    read = [sys.executable, "-c", _READ_SETTINGS, _SETTINGS]
+    path = os.pathsep.join(part for part in sys.path if part)
+    if subprocess.run(read, env=os.environ | {"PYTHONPATH": path}).returncode:
+        sys.exit(1)
 
 # Within a pod: the Service, and so the edge, connects to the pod's address.
 bind = "0.0.0.0:8000"
@@ -84,8 +104,8 @@ asgi_lifespan = "off"
 # More than one, so that one that dies doesn't take all streams with it; 2 x 12 is the number of streams at a time.
 workers = 2
 threads = 16 if environment.WORKER_CLASS == "gthread" else 1
-# max_requests stays unset: a worker that reached it would end as after SIGTERM, and cut every stream that is longer
-# than graceful_timeout, without a log line and at a moment that nobody chose.
+# max_requests stays unset: a worker that reached it would end as after SIGTERM, and break off every stream that is
+# longer than graceful_timeout, at a moment that nobody chose.
 
 # Seconds without a sign of life from a worker until it is killed. With gthread, a stream may take longer than that.
 timeout = 30
@@ -106,7 +126,7 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
 
 # gunicorn's lines in the form of all others. The access log is the line of streams.requests.
-logconfig_dict = logs.config()
+logconfig_dict = logs.config(mail=False)
 
 
 def child_exit(server: Any, worker: Any) -> None:

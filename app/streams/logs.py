@@ -4,6 +4,7 @@ import json
 import logging
 import time
 import traceback
+from contextvars import ContextVar
 from typing import Any
 
 from streams.environment import LOG_FORMAT
@@ -15,12 +16,20 @@ _MOST = 1500
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""That of the request which is served here, for all lines that are written meanwhile."""
+
+# What every record has, and what Django and this package add to theirs.
+_STANDARD = {*logging.LogRecord("", 0, "", 0, "", (), None).__dict__, "message", "asctime", "taskName"}
+_STANDARD |= {"fields", "request", "status_code"}
+
+
 class Formatter(logging.Formatter):
     """Make one line of a record, whatever a client put into it: control characters are escaped.
 
-    What a call passes as `extra={"fields": {…}}` becomes fields of the object; an exception becomes a field with its
-    whole traceback. Text shows that traceback in lines of its own, as a terminal is where it is read; indented, so that
-    none of them can be taken for a record.
+    What a call passes as `extra={…}` becomes fields of the object, as do those of the request; an exception becomes a
+    field with its whole traceback. Text shows that traceback in lines of its own, as a terminal is where it is read;
+    indented, so that none of them can be taken for a record.
     """
 
     def __init__(self, form: str = "json") -> None:
@@ -38,7 +47,8 @@ class Formatter(logging.Formatter):
             "message": _cut(record.getMessage()),
             "pid": record.process,
         }
-        line |= getattr(record, "fields", None) or _fields_of(getattr(record, "request", None))
+        line |= getattr(record, "fields", None) or _fields_of(getattr(record, "request", None)) or _request_id()
+        line |= {name: value for name, value in record.__dict__.items() if name not in _STANDARD and name not in line}
         trace = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info and record.exc_info[0] else ""
         if self._text:
             indented = [f"\n  {part.translate(_ESCAPES)}" for part in trace.rstrip("\n").split("\n")] if trace else []
@@ -72,6 +82,10 @@ def _fields_of(request: object) -> dict[str, Any]:
     return fields
 
 
+def _request_id() -> dict[str, Any]:
+    return {} if (known := request_id.get()) is None else {"request_id": known}
+
+
 def _cut(message: str) -> str:
     whole = message
     # Escapes make some characters longer than others.
@@ -88,12 +102,23 @@ def _text(line: dict[str, Any]) -> str:
     return " ".join([head, *fields])
 
 
-def config() -> dict[str, Any]:
+def config(*, mail: bool = True) -> dict[str, Any]:
     """Return a configuration for logging.config.dictConfig, the same for Django and for gunicorn.
 
     All goes to standard error, which is not buffered: `kubectl logs` shows it together with standard output.
+
+    Args:
+        mail: tell ADMINS of errors, as Django does by default. That needs its settings.
     """
     to_stderr = {"handlers": ["stderr"], "level": "INFO", "propagate": False}
+    mails = {
+        "mail_admins": {
+            "class": "django.utils.log.AdminEmailHandler",
+            "level": "ERROR",
+            "filters": ["require_debug_false"],
+        }
+    }
+    handlers = list(mails) if mail else []
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -101,19 +126,22 @@ def config() -> dict[str, Any]:
         "filters": {
             "exceptions": {"()": "streams.logs.Exceptions"},
             "no_traceback": {"()": "streams.logs.NoTraceback"},
+            "require_debug_false": {"()": "django.utils.log.RequireDebugFalse"},
         },
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
             # A handler, as a logger's filter is not asked for what comes from the loggers below it.
             "brief": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["no_traceback"]},
+            **(mails if mail else {}),
         },
         "root": {"handlers": ["stderr"], "level": "INFO"},
         "loggers": {
             # Exceptions alone: `streams.requests` has a line for each answer, whatever its status.
-            "django.request": to_stderr | {"level": "ERROR", "filters": ["exceptions"]},
+            "django.request": to_stderr
+            | {"handlers": ["stderr", *handlers], "level": "ERROR", "filters": ["exceptions"]},
             # A Host that is not allowed, and the like.
-            "django.security": to_stderr | {"handlers": ["brief"]},
-            "django": to_stderr,
+            "django.security": to_stderr | {"handlers": [*handlers, "brief"]},
+            "django": to_stderr | {"handlers": ["stderr", *handlers]},
             "gunicorn.error": to_stderr,
             # That same line is the access log. gunicorn's own has neither a stream's outcome nor its request id.
             "gunicorn.access": {"handlers": [], "level": "CRITICAL", "propagate": False},

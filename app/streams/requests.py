@@ -9,15 +9,19 @@ from collections.abc import Generator, Sequence
 
 from django.http import HttpRequest, HttpResponseBase
 
+from streams import logs
 from streams.around import around
 from streams.environment import TRUSTED_EDGES
 
-logger = logging.getLogger("requests")
+# Not "requests": that is the library's of this name, which many projects quiet.
+logger = logging.getLogger("streams.requests")
 
 # What edges send: hex digits in ingress-nginx, UUIDs in Envoy; long enough for the others.
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,100}")
 # A line that is longer than 4096 bytes, in JSON, may be torn apart by another worker's.
 _SHOWN_PATH = 1000
+# Values of parameters that are secret by their name.
+_SECRET = re.compile(r"([?&][^=&]*(?:token|secret|passw|key|sig|auth|session)[^=&]*=)[^&]*", re.IGNORECASE)
 _QUIET = ("/livez", "/readyz", "/metrics")
 
 
@@ -33,11 +37,12 @@ def logged(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpRespon
     request.started = time.monotonic()
     asked = request.headers.get("X-Request-ID", "")
     request_id = asked if _SANE_ID.fullmatch(asked) else uuid.uuid4().hex
+    logs.request_id.set(request_id)
     request.log_fields = {
         "request_id": request_id,
         "client": client_of(request, TRUSTED_EDGES),
         "method": request.method,
-        "path": request.get_full_path()[:_SHOWN_PATH],
+        "path": _SECRET.sub(r"\1***", request.get_full_path())[:_SHOWN_PATH],
     }
     response = yield
     response["X-Request-ID"] = request_id

@@ -109,8 +109,19 @@ class Stream:
         self._first = now
         metrics.TTFB.observe(now - self._started)
 
-    def end(self, outcome: Outcome, error: BaseException | None = None, **fields: object) -> bool:
-        """Record how it ended, or return False when it had ended before."""
+    def end(
+        self, outcome: Outcome, error: BaseException | None = None, status: int | None = None, **fields: object
+    ) -> bool:
+        """Record how it ended, or return False when it had ended before.
+
+        Args:
+            outcome: how.
+            error: what the source raised.
+            status: what the server sends instead of the stream's own.
+            fields: more for the log.
+        """
+        if status is not None:
+            fields["status"] = status
         with self._ending:
             if self.outcome is not None:
                 return False
@@ -129,7 +140,7 @@ class Stream:
         logger.log(
             _LEVELS.get(outcome, logging.WARNING),
             "%s stream %s",
-            self._line,
+            self._line if status is None else f"{self._line.rpartition(' ')[0]} {status}",
             outcome,
             extra={"fields": self._fields | numbers | fields},
             exc_info=error,
@@ -173,6 +184,7 @@ class Body:
         """Serve the source as a stream that has begun."""
         self._stream = stream
         self._source = source
+        self._header_sent = False
 
     def __iter__(self) -> Self:
         """Return itself, as iterators do."""
@@ -193,6 +205,7 @@ class Body:
         try:
             if not stream.over:
                 chunk = next(self._source)
+                self._header_sent = True
                 stream.sent(len(chunk))
                 return chunk
         except StopIteration:
@@ -200,7 +213,8 @@ class Body:
             if stream.end("completed"):
                 raise
         except Exception as error:
-            if stream.end("source_error", error):
+            # gunicorn sends the header with the first chunk, and 500 when there is none.
+            if stream.end("source_error", error, status=None if self._header_sent else 500):
                 logged(error)
             if not isinstance(error, StreamStopped):
                 raise

@@ -5,7 +5,12 @@ Classes and not hooks in gunicorn.conf.py, as there is none for SIGTERM in a wor
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import sys
+import threading
+import time
 import weakref
 from types import FrameType
 from typing import Any
@@ -17,6 +22,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
+from streams import support
 from streams.asgi import refuse_websocket, serve_with_room
 from streams.registry import of_request, registry
 
@@ -27,6 +33,12 @@ _ASYNC_STREAMS = 500
 _MAX_ASYNC_STREAMS = 100_000
 # Before gunicorn's own graceful timeout: it would cut what is left then without a word.
 _SECONDS_BEFORE = 2
+
+
+# Seconds that a connection has at a stop to send the request that it was opened for, and that a request's header may
+# take under gthread, where it holds a thread.
+_SILENT_SECONDS = 2.0
+_HEADER_SECONDS = 10.0
 
 
 def _stop_streams(graceful_timeout: int) -> None:
@@ -64,13 +76,42 @@ class Threads(_Stopping, ThreadWorker):  # type: ignore[misc]
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
         """Stop gunicorn with a sentence when STREAMS_PER_WORKER cannot be kept, before any worker starts."""
+        support.check_names()
         super().check_config(cfg, log)
         bound(cfg.threads, os.environ.get("STREAMS_PER_WORKER"))
 
     def init_process(self) -> None:
         """Set the bound in the worker's own process, and run."""
         registry.limit = bound(self.cfg.threads, os.environ.get("STREAMS_PER_WORKER"))
+        # Connections whose header is being read, each by a thread, since when.
+        self.reading: dict[Any, float] = {}
         super().init_process()
+
+    def handle(self, conn: Any) -> Any:
+        """Read a request and serve it, in a thread."""
+        self.reading[conn] = time.monotonic()
+        try:
+            return super().handle(conn)
+        finally:
+            self.reading.pop(conn, None)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Serve a request whose header was read."""
+        self.reading.pop(conn, None)
+        return super().handle_request(req, conn)
+
+    def murder_pending(self) -> None:
+        """Close connections that say nothing, and those whose header does not come, every second or so."""
+        super().murder_pending()
+        self._close_reading(_HEADER_SECONDS)
+
+    def _close_reading(self, seconds: float) -> None:
+        before = time.monotonic() - seconds
+        for conn, since in list(self.reading.items()):
+            if since < before:
+                # Its thread wakes up and closes it. The client may have been faster.
+                with contextlib.suppress(OSError):
+                    conn.sock.shutdown(socket.SHUT_RDWR)
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Count a connection off once.
@@ -93,8 +134,16 @@ class Threads(_Stopping, ThreadWorker):  # type: ignore[misc]
         """
         super().set_accept_enabled(enabled)
         if not enabled and not self.alive:
+            # The worker may go without a SIGTERM, as one that has served max_requests.
+            _stop_streams(self.cfg.graceful_timeout)
             for listener in self.sockets:
                 listener.close()
+            soon = time.monotonic() + _SILENT_SECONDS
+            for conn in self.pending_conns:
+                conn.timeout = min(conn.timeout, soon)
+            timer = threading.Timer(_SILENT_SECONDS, self._close_reading, [0])
+            timer.daemon = True
+            timer.start()
 
 
 class EventLoop(ASGIWorker):  # type: ignore[misc]
@@ -103,6 +152,8 @@ class EventLoop(ASGIWorker):  # type: ignore[misc]
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
         """Stop gunicorn with a sentence when STREAMS_PER_WORKER cannot be used, before any worker starts."""
+        support.check_names()
+        support.check_backpressure(sys.version_info[:3])
         super().check_config(cfg, log)
         async_bound(os.environ.get("STREAMS_PER_WORKER"))
 
@@ -136,10 +187,23 @@ class EventLoop(ASGIWorker):  # type: ignore[misc]
         gunicorn waits for connections, not for requests: those that the edge keeps open for a next request would hold
         the worker up until the end of its graceful timeout.
         """
+        self._stop()
+        super().handle_exit_signal()
+
+    def _stop(self) -> None:
         _stop_streams(self.cfg.graceful_timeout)
         for connection in list(self.connections):
             connection.close_if_idle()
-        super().handle_exit_signal()
+        self.loop.call_later(_SILENT_SECONDS, self._close_silent)
+
+    def _close_silent(self) -> None:
+        for connection in list(self.connections):
+            connection.close_if_silent()
+
+    async def _shutdown(self) -> None:
+        # The worker may go without a SIGTERM, as one that has served max_requests.
+        self._stop()
+        await super()._shutdown()
 
     def handle_quit_signal(self) -> None:
         """Take SIGQUIT and SIGINT: break off all streams at once, with a log line each."""
@@ -160,6 +224,11 @@ class _Connection(ASGIProtocol):  # type: ignore[misc]
         if self._awaiting_request and self.req_count > 1:
             # As gunicorn does when the time for which an idle connection is kept is over.
             self._keepalive_timeout()
+
+    def close_if_silent(self) -> None:
+        """Close it if it has not sent the request that it was opened for."""
+        if self._awaiting_request and self.transport is not None:
+            self.transport.close()
 
     def _send_response_start(self, status: int, headers: Any, request: Any, close: bool = False) -> None:
         """Send the header of a stream at once.

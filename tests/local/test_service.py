@@ -439,7 +439,7 @@ def test_forwarded_headers_are_believed_from_the_edge_only(
     said = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
     service = start(worker=worker, FORWARDED_ALLOW_IPS=edge)
     service.get("/download_csv", **said)
-    (line,) = [line for line in service.lines if line["logger"] == "requests"]
+    (line,) = [line for line in service.lines if line["logger"] == "streams.requests"]
     assert line["client"] == ("198.51.100.7" if trusted else "127.0.0.1")
     (tmp_path / "scheme.py").write_text(SCHEME[worker])
     bare = start("--pythonpath", str(tmp_path), worker=worker, app="scheme:application", FORWARDED_ALLOW_IPS=edge)
@@ -460,7 +460,7 @@ def test_every_line_is_json_or_text_for_people(start: Start, worker: str) -> Non
         service.process.terminate()
         service.process.wait(5)
         if form == "json":
-            assert {line["logger"] for line in service.lines} >= {"gunicorn.error", "requests", "streams"}
+            assert {line["logger"] for line in service.lines} >= {"gunicorn.error", "streams.requests", "streams"}
             assert len([line for line in service.lines if line.get("request_id") == "edge-3"]) >= 4
             assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in service.lines)
         else:

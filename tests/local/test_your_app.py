@@ -182,7 +182,7 @@ def test_without_logged_a_request_has_no_line_and_no_id(start: Start) -> None:
     connection, response = service.open("/nowhere")
     connection.close()
     assert "X-Request-ID" not in response.headers
-    assert [line for line in service.lines if line["logger"] == "requests"] == []
+    assert [line for line in service.lines if line["logger"] == "streams.requests"] == []
 
 
 def test_without_the_probes_a_pod_never_gets_ready(start: Start) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -398,3 +399,118 @@ def test_a_marked_view_that_fails_or_is_asked_by_head_gives_its_slot_back(start:
         assert connection.getresponse().status == 200
         connection.close()
     assert service.get("/limited")[0] == 200
+
+
+CHANGING = """
+import os
+from ordinary.settings import *
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", {host!r}]
+(FOLDER / "imported").open("a").write(f"{{os.getpid()}}\\n")
+"""
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_settings_are_read_by_the_workers_alone_and_again_at_a_reload(
+    start: Start, tmp_path: Path, folder: Path, worker: str
+) -> None:
+    paths = os.pathsep.join([str(APP), str(tmp_path)])
+    (tmp_path / "changing.py").write_text(CHANGING.format(host="first.example"))
+    app = {"gthread": "ordinary.wsgi", "asgi": "ordinary.asgi"}[worker]
+    service = start(worker=worker, app=app, DJANGO_SETTINGS_MODULE="changing", path=paths)
+    assert service.get("/rows", Host="second.example")[0] == 400
+    assert str(service.process.pid) not in (folder / "imported").read_text().split()
+    (tmp_path / "changing.py").write_text(CHANGING.format(host="second.example"))
+    service.process.send_signal(signal.SIGHUP)
+    until(lambda: service.get("/rows", timeout=60, Host="second.example")[0] == 200, 60)
+
+
+def test_a_wrong_setting_of_the_project_stops_the_start_with_its_sentence(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "wrong.py").write_text(
+        "from django.core.exceptions import ImproperlyConfigured\nraise ImproperlyConfigured('COLOUR is missing.')\n"
+    )
+    service = Service(
+        tmp_path,
+        "--config",
+        str(APP / "gunicorn.conf.py"),
+        project=PROJECT,
+        PYTHONPATH=os.pathsep.join([str(APP), str(tmp_path)]),
+        DJANGO_SETTINGS_MODULE="wrong",
+        PROJECT_FOLDER=str(folder),
+    )
+    try:
+        assert service.process.wait(60) == 1
+    finally:
+        service.end()
+    assert service.log == "Error: COLOUR is missing.\n"
+    assert not list(tmp_path.glob("metrics-*"))
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+@pytest.mark.parametrize("begun", [b"", b"GET /rows HTTP/1.1\r\nHost: loc"])
+def test_a_connection_that_says_nothing_or_half_does_not_hold_up_the_stop(
+    start: Start, worker: str, begun: bytes
+) -> None:
+    service = start("--graceful-timeout", "30", worker=worker)
+    with socket.create_connection(("127.0.0.1", service.port)) as silent:
+        silent.sendall(begun)
+        # Longer than a thread waits for the first byte.
+        time.sleep(6)
+        began = time.monotonic()
+        service.process.terminate()
+        assert service.process.wait(60) == 0
+        assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_a_worker_that_has_served_enough_ends_its_streams_honestly(start: Start, worker: str) -> None:
+    service = start("--max-requests", "3", "--graceful-timeout", "4", worker=worker)
+    connection, response = service.open("/rows?rows=600&delay=0.1")
+    until(lambda: "Autorestarting" in service.log or not service.get("/rows", timeout=30))
+    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        response.read()
+    connection.close()
+    (line,) = service.ended("stopped")
+    assert line["reason"] == "the worker is going"
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_lines_of_the_project_carry_the_request_and_what_they_bring(start: Start, worker: str) -> None:
+    service = start(worker=worker)
+    service.get("/says", **{"X-Request-ID": "edge-7"})
+    lines = [line for line in service.lines if line["logger"] == "ordinary"]
+    assert [(line["message"], line["request_id"], line["order"]) for line in lines] == [
+        ("in the view", "edge-7", 1),
+        ("in the stream", "edge-7", 2),
+    ]
+
+
+def test_what_is_secret_in_a_query_is_not_logged(start: Start) -> None:
+    service = start()
+    service.get("/rows?rows=1&access_token=hunter2&api-key=hunter2&Signature=hunter2&password=hunter2&page=7")
+    service.get("/nowhere?token=hunter2")
+    assert "hunter2" not in service.log
+    assert "/rows?rows=1&access_token=***&api-key=***&Signature=***&password=***&page=7" in service.log
+
+
+def test_a_source_that_fails_before_its_first_row_is_logged_with_the_status_that_was_sent(start: Start) -> None:
+    service = start()
+    assert service.get("/fails")[0] == 500
+    (line,) = service.ended("source_error")
+    assert (line["status"], line["message"]) == (500, "GET /fails 500 stream source_error")
+
+
+MAIL = """
+from ordinary.settings import *
+ADMINS = [("Ada", "ada@example.com")]
+EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+EMAIL_FILE_PATH = FOLDER / "mail"
+"""
+
+
+def test_admins_get_their_mail(start: Start, tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "mail.py").write_text(MAIL)
+    paths = os.pathsep.join([str(APP), str(tmp_path)])
+    service = start(app="ordinary.wsgi", DJANGO_SETTINGS_MODULE="mail", path=paths)
+    assert service.get("/rows?rows=nonsense")[0] == 500
+    (mail,) = (folder / "mail").iterdir()
+    assert "To: ada@example.com" in mail.read_text()

@@ -13,6 +13,8 @@ urlpatterns = [
     path("marked-order", views.marked_order),
     path("limited", views.async_limited if asynchronous else views.limited),
     path("orders", views.orders),
+    path("says", views.async_says if asynchronous else views.says),
+    path("fails", views.fails),
     path("file/<str:name>", views.file),
     path("upload", views.upload),
     path("opened", views.opened),

@@ -1,6 +1,7 @@
 """Views as they are written everywhere; the streams in both kinds, of which a server needs one."""
 
 import asyncio
+import logging
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,8 @@ from django.views.decorators.csrf import csrf_exempt
 from streams import streaming
 
 from ordinary.models import Order
+
+logger = logging.getLogger("ordinary")
 
 
 class SynchronousOnly:
@@ -74,6 +77,35 @@ def order(request):
     """Write, and then stream."""
     Order.objects.create(customer=request.POST["customer"])
     return rows(request)
+
+
+def says(request):
+    logger.info("in the view", extra={"order": 1})
+
+    def source():
+        logger.info("in the stream", extra={"order": 2})
+        yield b"row\n"
+
+    return StreamingHttpResponse(source())
+
+
+@transaction.non_atomic_requests
+async def async_says(request):
+    logger.info("in the view", extra={"order": 1})
+
+    async def source():
+        logger.info("in the stream", extra={"order": 2})
+        yield b"row\n"
+
+    return StreamingHttpResponse(source())
+
+
+def fails(request):
+    def source():
+        raise ValueError("before the first row")
+        yield
+
+    return StreamingHttpResponse(source())
 
 
 @csrf_exempt
