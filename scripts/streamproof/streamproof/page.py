@@ -6,6 +6,7 @@ The page is built as a tree, so that whatever a server or a user put into a text
 import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from importlib.resources import files
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from streamproof import __version__
@@ -32,42 +33,7 @@ _RINGS = 40
 # Secrets that a page for others must not hold.
 _LEFT_OUT = ("set-cookie", "set-cookie2")
 
-_STYLE = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --faint: #5d6672; --line: #d8dde3; --soft: #f4f6f8;
-  --pass: #1a7f37; --fail: #cf222e; --inconclusive: #8a5a00; --made: #5d6672; --came: #0b5cc4; --lag: #e8833a; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14181d; --ink: #e8ebef; --faint: #9aa4b0; --line: #343b44;
-  --soft: #1d232a; --pass: #3fb950; --fail: #ff6a62; --inconclusive: #e0a526; --made: #a3adb8; --came: #63b0ff;
-  --lag: #c4681f; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1rem; max-width: 60rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { margin: 0; font-size: 1.5rem; line-height: 1.3; } h2 { margin: 2rem 0 .25rem; font-size: 1.15rem; }
-p { margin: .25rem 0; } code { font: .9em ui-monospace, monospace; }
-.faint { color: var(--faint); font-size: .875rem; }
-.PASS { color: var(--pass); } .FAIL { color: var(--fail); } .INCONCLUSIVE { color: var(--inconclusive); }
-ul { margin: 1.25rem 0 0; padding: 0; list-style: none; }
-li { margin: .75rem 0; padding: .6rem .9rem; border-left: .3rem solid currentcolor; background: var(--soft); }
-li > * { color: var(--ink); } li b { font-weight: 600; } li .result { color: inherit; font-weight: 700; }
-li.PASS .result { color: var(--pass); } li.FAIL .result { color: var(--fail); }
-li.INCONCLUSIVE .result { color: var(--inconclusive); } li .faint { color: var(--faint); }
-.numbers { display: flex; flex-wrap: wrap; column-gap: 1.1rem; }
-figure { margin: 1rem 0 0; } figcaption { font-weight: 600; }
-.chart { padding: 2rem .75rem 3rem 3.75rem; } svg { display: block; overflow: visible; }
-.plot { width: 100%; height: 20rem; }
-svg text { fill: var(--faint); font: .75rem system-ui, sans-serif; } .grid { stroke: var(--line); }
-.lag { stroke: var(--lag); stroke-opacity: .55; } .came { fill: var(--came); }
-.made { fill: none; stroke: var(--made); stroke-width: 1.5; } .crowded .made { fill: var(--made); stroke: none; }
-.end { stroke: var(--fail); stroke-width: 2; stroke-dasharray: 5 4; } svg text.end { fill: var(--fail); stroke: none; }
-.legend { display: flex; flex-wrap: wrap; gap: .1rem 1.25rem; font-size: .875rem; }
-.legend span { display: flex; align-items: center; gap: .4rem; }
-summary { cursor: pointer; } table { border-collapse: collapse; font-size: .875rem; }
-th, td { padding: .1rem .75rem .1rem 0; text-align: left; vertical-align: top; }
-th { font-weight: 400; color: var(--faint); }
-@media print { :root { color-scheme: light; --paper: #fff; --ink: #000; --faint: #444; --line: #bbb; --soft: #fff;
-  --pass: #1a7f37; --fail: #cf222e; --inconclusive: #8a5a00; --made: #444; --came: #0b5cc4; --lag: #e8833a; }
-  body { padding: 0; font-size: .9rem; } h2 { margin-top: 1rem; } .plot { height: 11rem; } details { display: none; }
-  section, figure, li { break-inside: avoid; } * { print-color-adjust: exact; } }
-"""
+_STYLE = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
 
 
 def as_html(streams: Streams, verdicts: Sequence[Verdict]) -> str:
