@@ -461,6 +461,15 @@ def test_a_connection_that_says_nothing_or_half_does_not_hold_up_the_stop(
         assert time.monotonic() - began < 20
 
 
+def test_half_headers_free_their_threads(start: Start) -> None:
+    service = start(streams=2)
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            half = stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+            half.sendall(b"GET /rows HTTP/1.1\r\nHost: loc")
+        assert service.get("/livez", timeout=60)[0] == 200
+
+
 @pytest.mark.parametrize("worker", WORKERS)
 def test_a_worker_that_has_served_enough_ends_its_streams_honestly(start: Start, worker: str) -> None:
     service = start("--max-requests", "3", "--graceful-timeout", "4", worker=worker)

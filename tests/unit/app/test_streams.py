@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.core.signals import request_finished
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.test import RequestFactory
 from prometheus_client import REGISTRY
@@ -143,6 +144,21 @@ def test_stream_past_the_bound_is_refused_and_never_started(own_registry: Regist
         assert len(list(chunks)) == 1
         response.close()
     assert _serve(iter([]))[0].status_code == 200
+
+
+def test_a_refused_stream_does_not_tell_that_its_request_is_finished(own_registry: Registry) -> None:
+    told: list[object] = []
+
+    def finished(sender: object, **_: object) -> None:
+        told.append(sender)
+
+    own_registry.limit = 0
+    request_finished.connect(finished)
+    try:
+        assert _serve(iter([b"row\n"]))[0].status_code == 503
+    finally:
+        request_finished.disconnect(finished)
+    assert told == []
 
 
 def test_time_limit_breaks_off(
