@@ -16,12 +16,12 @@ import click
 from cluster import run, tools
 from cluster.run import Trouble, say
 
-# How pytest is run for each. A worker of xdist has fixtures of its own, so a file stays in one. The matrix asks its
-# servers in parallel by itself, and shows its table only without xdist.
+# How pytest is run for each. A worker of xdist has fixtures of its own, so a file stays in one. Local measures times,
+# which the bring-up disturbs enough; the matrix asks its servers in parallel by itself.
 _LAYERS = {
     "unit": ("tests/unit", "-n4", "--dist=loadfile"),
     "chart": ("tests/chart", "-n2"),
-    "local": ("tests/local", "-n2", "--dist=loadfile"),
+    "local": ("tests/local",),
     "matrix": ("tests/matrix",),
     "cluster": ("tests/cluster", "tests/edges"),
 }
