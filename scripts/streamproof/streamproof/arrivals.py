@@ -158,7 +158,8 @@ class Arrivals:
             return "cut" if self._form in ("server-sent events", "JSON lines") else "cut text"
         if self._flows and len(self.events) >= 5 and self.spread >= 0.5:
             return "flowing"
-        apart = len(self.deliveries) >= 3 and not self.cuts and (self.after_pauses or self._flows)
+        flows = self._flows and len(self.deliveries) * 2 >= len(self.events)
+        apart = len(self.deliveries) >= 3 and not self.cuts and (self.after_pauses or flows)
         if apart and self.batched <= MAX_BATCHED:
             return "one by one"
         lasted = self.events[-1].arrived - self.observation.request_sent_at

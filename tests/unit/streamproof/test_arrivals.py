@@ -150,6 +150,12 @@ def test_tcp_slow_start_over_a_far_path_does_not_look_like_a_hop():
     assert timing(flights, connect_seconds=0.15)[0] != "FAIL"
 
 
+def test_a_file_that_a_busy_machine_reads_in_some_pieces_is_not_one_by_one():
+    writes = [(0.01 + 0.03 * piece, b"line %06d\n" % piece * 4000) for piece in range(9)]
+    assert timing(writes, "text/plain")[0] == "INCONCLUSIVE"
+    assert timing(one_by_one([0.01 + 0.03 * number for number in range(9)]))[0] == "PASS"
+
+
 @pytest.mark.parametrize(
     ("number", "result"), [(0, "INCONCLUSIVE"), (1, "INCONCLUSIVE"), (2, "INCONCLUSIVE"), (3, "PASS")]
 )
