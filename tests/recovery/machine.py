@@ -46,6 +46,11 @@ if [ ! "$3" ]; then
     mount --bind "$1/mounted/docker" "$1/root/var/lib/docker"
 fi
 ip link set lo up
+# Not chroot: docker exec enters at the root of the mount namespace, which would be that outside.
+cd "$1/root"
+pivot_root . mnt
+cd /
+umount --lazy /mnt
 """
 
 
@@ -107,11 +112,11 @@ class Machine:
     def command(self, *arguments: str | Path) -> list[str]:
         """Return the command that runs another in there."""
         scripts = f"PYTHONPATH={ROOT}/scripts:{ROOT}/scripts/streamproof"
-        return self._enter("chroot", self.folder / "root", "env", "-C", ROOT, scripts, *arguments)
+        return self._enter("env", "-C", ROOT, scripts, *arguments)
 
     def path(self, inside: str | Path) -> Path:
         """Return where a file of its is seen from outside."""
-        return Path(f"/proc/{self._first()}/root{self.folder}/root{inside}")
+        return Path(f"/proc/{self._first()}/root{inside}")
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a command in there."""
