@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from statistics import mean
 from typing import NamedTuple
 
@@ -100,8 +99,12 @@ def late(observation: Observation) -> float:
     timed = [(row.produced, row.arrived) for row in observation.rows if row.produced is not None]
     if len(timed) < 2:
         return 0.0
-    pauses = [later - earlier for (earlier, _), (later, _) in pairwise(timed)]
-    pauses.append(mean(pauses))
+    # What is produced together is due together: when the next of another time is.
+    made = [produced for produced, _ in timed]
+    following = [next((later for later in made if later >= one + 0.02), None) for one in made]
+    pauses = [later - one for one, later in zip(made, following, strict=True) if later is not None]
+    usual = mean(pauses) if pauses else 0.0
+    pauses += [usual] * (len(made) - len(pauses))
     lags = [arrived - produced for produced, arrived in timed]
     return mean(lag >= 0.1 and (lag >= pause or lag >= 1) for lag, pause in zip(lags, pauses, strict=True))
 
