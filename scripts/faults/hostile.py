@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 import statistics
 import time
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 
 from cluster import run
 
@@ -21,30 +23,70 @@ _HOLD = 80.0
 _ROWS = 180
 # No room at the client, so that the path is soon full.
 _BUFFER = 4096
+# Clients that leave in the middle of a stream; that connect and send nothing; that ask for 64 MiB, and read a byte a
+# second or, every second one, nothing.
+_LEAVING, _SILENT, _SLOW = 1000, 500, 500
 
 
-async def all_of_them(target: Target, slow: int = 500, silent: int = 500, leaving: int = 1000) -> dict[str, int]:
-    """Let all of them come, and count what they and a healthy client got.
+def unexpected(numbers: Mapping[str, int]) -> list[str]:
+    """Name the numbers of `all_of_them` that are not as they must be, and what they must be.
 
-    Args:
-        target: what they come to.
-        slow: clients that ask for 64 MiB, and read a byte a second or, every second one, nothing.
-        silent: clients that connect and send nothing.
-        leaving: clients that leave in the middle of a stream.
+    Raises:
+        KeyError: a number is missing, or is one that nothing is known of.
     """
+    left, refused = numbers["left in the middle"], numbers["slow, refused with 503 and Retry-After"]
+    # From the least to the most that is right.
+    bounds: dict[str, tuple[float, float]] = {
+        # A slot is free again as soon as the client has gone, so hardly any of those who follow is refused.
+        "left, but were refused before": (0, _LEAVING // 10),
+        "left in the middle": (_LEAVING - numbers["left, but were refused before"],) * 2,
+        "streams whose client had gone, in the app's log": (left, math.inf),
+        "silent, closed by the edge": (_SILENT, _SILENT),
+        # The edge's client_header_timeout of 60 s, and less than these clients wait.
+        "silent, seconds until half of them were closed": (55, _HOLD - 5),
+        # Some of each, as that is what slots are for.
+        "slow, refused with 503 and Retry-After": (1, _SLOW - 1),
+        "slow, with a stream": (_SLOW - refused,) * 2,
+        "slow, without an answer": (0, 0),
+        # The edge's send_timeout of 60 s; at the latest when they go by themselves.
+        "slow, seconds until half of them were given up": (55, _HOLD + 10),
+        "rows of the healthy client": (_ROWS, _ROWS),
+        "rows that it was promised": (_ROWS, _ROWS),
+        "lost": (0, 0),
+        # A row a second. This machine is busy with two thousand clients: 3 to 8 s were measured.
+        "longest wait of the healthy client for a row, ms": (0, 15_000),
+        # One worker may have a slot left when others have none.
+        "another client meanwhile refused": (0, 1),
+        "seconds until another client got a stream after they went": (0, 10),
+        "times that a pod was seen not ready": (0, 0),
+        "containers restarted": (0, 0),
+        # Half of the pod's limit.
+        "most memory of a pod, MiB": (1, 256),
+    }
+    if unknown := numbers.keys() ^ bounds.keys():
+        raise KeyError(*unknown)
+    return [
+        f"{name}: {numbers[name]}, but must be {f'{least:g}' if least == most else f'from {least:g} to {most:g}'}"
+        for name, (least, most) in bounds.items()
+        if not least <= numbers[name] <= most
+    ]
+
+
+async def all_of_them(target: Target) -> dict[str, int]:
+    """Let all of them come to a target, and count what they and a healthy client got."""
     port = target.cluster.http_port
     before = await asyncio.to_thread(_restarts, target)
     healthy = _account()
     stream = asyncio.create_task(follow(healthy, ("127.0.0.1", port), f"/measure?rows={_ROWS}&delay_ms=1000"))
     unready: list[str] = []
     watch = asyncio.create_task(_watch(target, unready))
-    run.say(f" • {leaving} clients leave in the middle of a stream …")
+    run.say(f" • {_LEAVING} clients leave in the middle of a stream …")
     left: Counter[str] = Counter()
-    for _ in range(leaving // 100):
+    for _ in range(_LEAVING // 100):
         left.update(await asyncio.gather(*(_leave(port) for _ in range(100))))
-    run.say(f" • {silent} clients say nothing, {slow} read next to nothing, for {_HOLD:.0f} s …")
-    quiet = [asyncio.create_task(_silent(port)) for _ in range(silent)]
-    slowly = [asyncio.create_task(_slow(port, reads=number % 2 == 0)) for number in range(slow)]
+    run.say(f" • {_SILENT} clients say nothing, {_SLOW} read next to nothing, for {_HOLD:.0f} s …")
+    quiet = [asyncio.create_task(_silent(port)) for _ in range(_SILENT)]
+    slowly = [asyncio.create_task(_slow(port, reads=number % 2 == 0)) for number in range(_SLOW)]
     await asyncio.sleep(20)
     meanwhile = _account()
     await follow(meanwhile, ("127.0.0.1", port), "/measure?rows=2&delay_ms=0")
@@ -66,7 +108,7 @@ async def all_of_them(target: Target, slow: int = 500, silent: int = 500, leavin
         "silent, seconds until half of them were closed": _median(quietly),
         "slow, with a stream": answers["200"],
         "slow, refused with 503 and Retry-After": answers["503"],
-        "slow, without an answer": slow - answers["200"] - answers["503"],
+        "slow, without an answer": _SLOW - answers["200"] - answers["503"],
         "slow, seconds until half of them were given up": _median(stalled),
         "rows of the healthy client": healthy.rows,
         "rows that it was promised": _ROWS,
