@@ -417,6 +417,25 @@ def test_age_holds_for_records_that_are_slow_after_fast_ones() -> None:
     assert len(late) >= 3
 
 
+def test_at_most_64_records_are_taken_before_size_and_age_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast they come: the source may be slow from any of them on."""
+    taken = 0
+    looks: list[int] = []
+
+    def source() -> Iterator[list[int]]:
+        nonlocal taken
+        for taken in range(1, 5001):
+            yield [taken]
+
+    def look() -> float:
+        looks.append(taken)
+        return len(looks) * 1e-9
+
+    monkeypatch.setattr("streams.batching.time.monotonic", look)
+    assert len(list(csv_batched(source(), age=NEVER))) == 1
+    assert max(later - earlier for earlier, later in itertools.pairwise(looks)) == 64
+
+
 def test_records_whose_source_fails_leave_before_its_error() -> None:
     def source() -> Iterator[list[int]]:
         yield from ([number] for number in range(100))

@@ -104,6 +104,19 @@ def test_request_has_one_line_with_its_id(client: Client, caplog: pytest.LogCapt
     }
 
 
+def test_a_long_path_is_cut_so_that_the_line_is_not_torn_apart(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        client.get("/" + "a" * 9000)
+        client.get("/download_csv_streaming?" + "a" * 9000)
+        client.get("/measure?" + "&" * 900 + "rows=1" + "&" * 99).getvalue()
+    assert len(caplog.records) == 4
+    for record in caplog.records:
+        assert len(_fields(record)["path"]) == 1000
+        assert len(Formatter().format(record)) < 4096
+
+
 def test_refused_stream_is_told_in_the_line_of_its_request(
     client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

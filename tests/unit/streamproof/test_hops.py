@@ -128,6 +128,32 @@ def test_a_cut_at_another_time_is_not_blamed_on_the_read_timeout():
     assert "proxy-read-timeout" not in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("timeout", "silence", "blamed"),
+    [
+        ("60", 56.9, False),
+        ("60", 57.1, True),
+        ("60", 62.9, True),
+        ("60", 63.1, False),
+        ("5", 4.1, True),
+        ("5", 5.9, True),
+        ("5", 6.1, False),
+        ("5s", 5.0, True),
+        ("soon", 60, False),
+    ],
+)
+def test_the_read_timeout_is_met_within_a_second_or_a_twentieth(timeout, silence, blamed):
+    found = blame(GOOD, GOOD, cut(silence=silence), ingress(proxy_read_timeout=timeout))
+    assert ("proxy-read-timeout above the longest pause" in found.sentence) is blamed
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_cut_that_looks_whole_is_blamed_on_http_1_0_where_the_edge_speaks_it(version):
+    found = blame(GOOD, GOOD, cut(silence=20, ended="terminated"), ingress(proxy_http_version=version))
+    assert found.first and found.first.name == "edge"
+    assert ("looks whole: take that annotation away" in found.sentence) is (version == "1.0")
+
+
 def test_the_read_timeout_that_no_annotation_sets_is_known():
     found = blame(GOOD, GOOD, cut(silence=60))
     assert "proxy-read-timeout 60 (the default, if the ConfigMap sets no other) seconds" in found.sentence
@@ -191,6 +217,8 @@ def test_without_the_edge_nothing_can_be_told():
         (404, 0.01, "does not know that host and path"),
         (503, 0.01, "no answer from a pod"),
         (504, 5.0, "proxy-read-timeout 5 seconds"),
+        (504, 1.0, "no answer from a pod"),
+        (502, 5.0, "no answer from a pod"),
     ],
 )
 def test_an_edge_that_answers_something_else_is_open_and_explained(status, after, hint):

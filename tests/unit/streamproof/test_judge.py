@@ -235,6 +235,13 @@ def test_what_the_user_expects_counts_beside_the_promise(stream, record, expecte
         assert completeness(dataclasses.replace(record([data]), expected=Expected(**expected)))[0] == result
 
 
+@pytest.mark.parametrize(("expected", "larger"), [(700, 768), (800, 800)])
+def test_of_what_the_app_promises_and_the_user_expects_the_larger_is_told(stream, record, expected, larger):
+    verdict = judge(dataclasses.replace(record([stream.chunked()]), expected=Expected(bytes=expected)))[1]
+    assert verdict.numbers["bytes_expected"] == larger
+    assert f"(768 of {larger} bytes)" in verdict.sentence
+
+
 def test_without_a_promise_a_marked_end_passes_and_says_what_it_cannot_rule_out(stream, record):
     data = plain(stream, stream.chunk(b"a\n") + stream.chunk(b""), CHUNKED)
     result, sentence = completeness(record([data]))

@@ -78,6 +78,13 @@ def test_bursts_of_different_sizes_are_named_so():
     assert timing(observe(produced, arrived))[1].endswith("they came in 4 bursts of 64 to 320 bytes")
 
 
+def test_the_first_burst_may_have_shared_its_buffer_with_the_header():
+    produced = [0.1 * number for number in range(15)]
+    arrived = [0.101] * 2 + [0.501] * 4 + [0.901] * 4 + [1.301] * 4 + [1.401]
+    sentence = timing(observe(produced, arrived, size=1024))[1]
+    assert sentence.endswith("they came in 5 bursts of about 4096 bytes: this looks like a 4 KiB buffer")
+
+
 def test_late_rows_of_a_saved_run_that_has_no_reads_have_no_shape():
     result, sentence = timing(observe(PACED, [1.2] * 12, reads=[]))
     assert result == "FAIL"
@@ -112,6 +119,26 @@ def test_most_rows_held_back_fail_however_short():
     assert timing(observe(PACED, held(PACED, 2, 0.8)))[0] == "FAIL"
 
 
+@pytest.mark.parametrize(
+    ("rows", "times", "result"),
+    [(30, 1, "INCONCLUSIVE"), (30, 2, "FAIL"), (250, 2, "INCONCLUSIVE"), (250, 3, "FAIL")],
+)
+def test_once_or_one_in_a_hundred_is_rarely(rows, times, result):
+    produced = [0.1 * number for number in range(rows)]
+    late = {5 + 8 * number for number in range(times)}
+    arrived = [made + (0.15 if number in late else 0.001) for number, made in enumerate(produced)]
+    arrived = [max(arrived[: number + 1]) for number in range(rows)]
+    assert timing(observe(produced, arrived))[0] == result
+
+
+@pytest.mark.parametrize(("late", "p99"), [(2, 1), (3, 50)])
+def test_the_99th_percentile_is_the_lag_that_one_row_in_a_hundred_exceeds(late, p99):
+    produced = [0.1 * number for number in range(200)]
+    numbers = judge_timing(observe(produced, delayed(produced, [0.001] * (200 - late) + [0.05] * late))).numbers
+    assert numbers["lag_p99_ms"] == pytest.approx(p99, abs=0.01)
+    assert numbers["lag_median_ms"] == pytest.approx(1, abs=0.01)
+
+
 def test_rows_held_back_twice_fail_however_short():
     twice = [max(pair) for pair in zip(held(PACED, 3, 0.15), held(PACED, 8, 0.15), strict=True)]
     twice[4:8] = PACED[4:8]
@@ -143,6 +170,20 @@ def test_another_clock_is_accounted_for(ahead):
     assert words in verdict.sentence
     assert verdict.numbers["lag_max_ms"] == pytest.approx(0, abs=0.01)
     assert verdict.numbers["offset_used_ms"] == pytest.approx(ahead * 1000 - 2, abs=0.01)
+
+
+@pytest.mark.parametrize("ahead", [0.005, 0.05, 0.2, -0.015, -0.05, -0.2])
+def test_a_clock_that_is_a_little_off_is_accounted_for_too(ahead):
+    verdict = judge_timing(observe(PACED, delayed(PACED, [0.002] * 12), server_ahead=ahead))
+    assert verdict.result == "PASS"
+    assert f"{'ahead of' if ahead > 0 else 'behind'} ours" in verdict.sentence
+    assert verdict.numbers["offset_used_ms"] == pytest.approx((ahead - 0.002) * 1000, abs=0.01)
+
+
+@pytest.mark.parametrize("ahead", [0.0025, -0.0105])
+def test_less_than_a_millisecond_is_the_noise_of_one_clock(ahead):
+    verdict = judge_timing(observe(PACED, delayed(PACED, [0.002] * 12), server_ahead=ahead))
+    assert (verdict.result, verdict.numbers["offset_used_ms"]) == ("PASS", 0)
 
 
 @pytest.mark.parametrize("ahead", [HOUR, -HOUR])
@@ -179,6 +220,13 @@ def test_rows_older_than_the_request_are_inconclusive():
     assert (result, "were not produced for this request" in sentence) == ("INCONCLUSIVE", True)
 
 
+@pytest.mark.parametrize("early", [0.005, 0.1])
+def test_rows_a_little_older_than_the_request_are_inconclusive_too(early):
+    """They are all there before the last of them can have been produced, if the first was for this request."""
+    result, sentence = timing(observe(PACED, [PACED[-1] - early] * 12, ttfb=0.0))
+    assert (result, "were not produced for this request" in sentence) == ("INCONCLUSIVE", True)
+
+
 def test_production_times_that_go_backward_are_inconclusive():
     result, sentence = timing(observe([0, 1, 0.5], [0, 1, 1.5]))
     assert (result, "go backward" in sentence) == ("INCONCLUSIVE", True)
@@ -201,6 +249,20 @@ def test_rows_too_close_together_are_inconclusive():
     assert verdict.result == "INCONCLUSIVE"
     assert "too close together" in verdict.sentence
     assert verdict.numbers["lag_max_ms"] == pytest.approx(50, abs=0.01)
+
+
+@pytest.mark.parametrize(("pause", "words"), [(0.019, "too close together"), (0.021, "each of 50 rows")])
+def test_rows_are_told_apart_from_20_ms_on(pause, words):
+    produced = [pause * number for number in range(50)]
+    assert words in timing(observe(produced, delayed(produced, [0.001] * 50)))[1]
+
+
+@pytest.mark.parametrize(("pause", "result"), [(0.05, "INCONCLUSIVE"), (0.2, "FAIL")])
+def test_rows_with_pauses_now_and_then_are_judged_one_by_one_if_it_mostly_pauses(pause, result):
+    """A hundred rows in 0.1 s, and then a pause, ten times; the rows after the first pause come 0.21 s late."""
+    produced = [(0.1 + pause) * (number // 100) + 0.001 * (number % 100) for number in range(1000)]
+    arrived = [made + (0.21 if number >= 100 else 0.0) for number, made in enumerate(produced)]
+    assert timing(observe(produced, arrived))[0] == result
 
 
 def test_rows_close_together_that_are_held_back_for_a_second_fail():
