@@ -47,13 +47,13 @@ def ask(*script: bytes | str) -> Account:
                 raw = writer.get_extra_info("socket")
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             else:
-                await asyncio.sleep(5)
+                await asyncio.sleep(60)
         writer.transport.abort() if RESET in script else writer.close()
 
     async def both() -> Account:
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         account = Account(0, "any.test", "one", time.monotonic())
-        await follow(account, server.sockets[0].getsockname(), "/measure", silence=0.5)
+        await follow(account, server.sockets[0].getsockname(), "/measure", silence=2)
         server.close()
         return account
 
@@ -76,7 +76,7 @@ def test_where_rows_are_cut_into_chunks_does_not_matter() -> None:
         ((HEAD, chunked(*BODY[:3])), "no terminating chunk"),
         ((HEAD, chunked(*BODY)), "no terminating chunk"),
         ((HEAD, chunked(*BODY[:3]), RESET), "ConnectionResetError"),
-        ((HEAD, chunked(*BODY[:3]), STALL), "silent for 0.5 s"),
+        ((HEAD, chunked(*BODY[:3]), STALL), "silent for 2 s"),
         ((HEAD, chunked(*BODY[:3]), LAST), "too few rows, and the framing called it complete"),
         ((HEAD, LAST), "too few rows, and the framing called it complete"),
     ],
@@ -139,8 +139,9 @@ def test_a_load_begins_a_stream_where_one_has_ended_and_accounts_for_all() -> No
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         load = Load(server.sockets[0].getsockname()[1], ("a.test", "b.test"), iter([5] * 1000), lanes=4)
         load.start()
-        await asyncio.sleep(3)
-        assert load.open() > 0
+        async with asyncio.timeout(60):
+            while len({account.lane for account in load.accounts}) < 4 or len(load.accounts) <= 8 or not load.open():
+                await asyncio.sleep(0.01)
         await load.finish()
         server.close()
         return load
