@@ -22,6 +22,7 @@ _LAYERS = {
     "unit": ("tests/unit", "-n4", "--dist=loadfile"),
     "chart": ("tests/chart", "-n2"),
     "local": ("tests/local",),
+    "project": ("tests/project",),
     "matrix": ("tests/matrix",),
     "cluster": ("tests/cluster", "tests/edges"),
 }

@@ -73,7 +73,8 @@ def ran(lines: list[str]) -> list[str]:
 
 def test_the_fast_layers_come_first_and_the_cluster_comes_up_meanwhile(start: Start) -> None:
     lines = told(start(), 0)
-    assert ran(lines) == ["tests/unit", "tests/chart", "tests/local", "tests/matrix", "tests/cluster tests/edges"]
+    fast = ["tests/unit", "tests/chart", "tests/local", "tests/project", "tests/matrix"]
+    assert ran(lines) == [*fast, "tests/cluster tests/edges"]
     begun = lines.index(" • The cluster comes up in the background …")
     found = [line for line in lines if line.startswith(("find", "pytest"))]
     assert found[1:4] == ["find helm", "find kube-score", "pytest tests/chart"]
@@ -82,6 +83,13 @@ def test_the_fast_layers_come_first_and_the_cluster_comes_up_meanwhile(start: St
     # What it tells does not come between the lines of the tests.
     shown = [lines.index(f"bring up {edge}") for edge in ("ingress-nginx", "envoy-gateway")]
     assert lines.index("pytest tests/matrix") < shown[0] < shown[1] < lines.index("pytest tests/cluster tests/edges")
+
+
+def test_every_test_is_in_a_layer(start: Start) -> None:
+    folders = {file.relative_to(ROOT).parts[1] for file in (ROOT / "tests").rglob("test_*.py")}
+    layers = {folder.removeprefix("tests/") for line in ran(told(start(), 0)) for folder in line.split()}
+    # It needs namespaces of its own, and takes longer than all the others.
+    assert layers == folders - {"recovery"}
 
 
 @pytest.mark.parametrize("layer", ["unit", "chart"])
