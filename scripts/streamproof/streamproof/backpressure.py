@@ -41,10 +41,10 @@ def judge_backpressure(observation: Observation) -> Verdict:
     def unknown(reason: str) -> Verdict:
         return verdict("INCONCLUSIVE", f"{reason}; ask for a stream of at least {_ENOUGH_MIB} MiB without pauses")
 
-    if observation.status != 200:
-        sentence, status = why_none(observation)
+    if not observation.answered:
+        result, sentence, status = why_none(observation)
         numbers |= status
-        return verdict("INCONCLUSIVE", sentence)
+        return verdict(result, sentence)
     stall = observation.stall
     if stall is None:
         return unknown("the stream ended before the client could stall")

@@ -20,7 +20,7 @@ def judge_concurrency(streams: Sequence[Observation], shorts: Sequence[Observati
     """
     refused = [one for one in streams if one.status == _TOO_MANY_REQUESTS or (one.status or 0) >= 500]
     unconnected = [one for one in streams if one.ended == "no_connection"]
-    answered = [one for one in streams if one.status == 200]
+    answered = [one for one in streams if one.answered]
     verdicts = [judge(one) for one in streams if one not in refused and one not in unconnected]
     lags = [lag for answers in verdicts for one in answers if isinstance(lag := one.numbers.get("lag_max_ms"), float)]
     at_once = _at_once(answered)

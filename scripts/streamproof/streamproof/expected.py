@@ -15,6 +15,8 @@ class Expected:
     Attributes:
         bytes: of the body.
         sha256: digest of the body, 64 lower-case hex digits.
+        events: how many there should be.
+        last: what the last line that is not empty must contain.
         backpressure: what happens to a stream while its client stalls.
         read_timeout: seconds without a byte that the stream must survive.
         max_first_event: seconds from the request to the first event, at most.
@@ -23,6 +25,8 @@ class Expected:
 
     bytes: int | None = None
     sha256: str | None = None
+    events: int | None = None
+    last: str | None = None
     backpressure: Outcome | None = None
     read_timeout: float | None = None
     max_first_event: float | None = None

@@ -1,6 +1,7 @@
 """Verdict about framing: is the end of the body marked, by exactly one valid means?"""
 
-from streamproof.completeness import digest_confirmed, limit
+from streamproof.completeness import contradicted, limit
+from streamproof.events import event_format
 from streamproof.observation import Observation
 from streamproof.verdict import Number, Result, Verdict, count
 
@@ -22,7 +23,9 @@ def judge_framing(observation: Observation) -> Verdict:
     def verdict(result: Result, sentence: str) -> Verdict:
         return Verdict("framing", result, sentence, numbers)
 
-    if observation.header("transfer-encoding") is not None:
+    if (coding := observation.header("transfer-encoding")) is not None:
+        if coding.lower() == "identity":
+            what += ", and Transfer-Encoding: identity, which HTTP no longer knows and some hops refuse"
         if observation.header("content-length") is not None:
             # RFC 9112 section 6.2: a sender MUST NOT; section 6.3: it might be an attempt at response splitting.
             return verdict("FAIL", "both Transfer-Encoding and Content-Length are there, which HTTP forbids")
@@ -32,8 +35,10 @@ def judge_framing(observation: Observation) -> Verdict:
         if observation.protocol == "HTTP/1.0":
             # RFC 9112 section 6.1: not unless the request says HTTP/1.1 or later.
             return verdict("FAIL", "Transfer-Encoding in the response to an HTTP/1.0 request, which forbids it")
-    # A body that is byte for byte the promised one may well contain such a line.
-    if observation.second_status_line is not None and not digest_confirmed(observation):
+    # A body may well contain such a line: only if something else is wrong too does it begin a response.
+    if observation.second_status_line is not None and (
+        observation.ended in ("protocol_error", "truncated") or contradicted(observation)
+    ):
         offset = observation.second_status_line
         numbers["second_status_line_at"] = offset
         return verdict(
@@ -49,7 +54,11 @@ def judge_framing(observation: Observation) -> Verdict:
         if framing == "content-length":
             return verdict("FAIL", f"truncated: {what}, but only {count(observation.byte_count, 'byte')} arrived")
         return verdict("FAIL", f"truncated: {observation.error}")
-    if observation.ended in ("timeout", "too_large"):
+    if observation.ended == "stopped":
+        return verdict("PASS", f"{what}, valid so far, stopped as asked {limit(observation)}")
+    if observation.running and event_format(observation.header("content-type")) == "server-sent events":
+        return verdict("PASS", f"{what}, valid so far, still running {limit(observation)}")
+    if observation.running:
         return verdict("INCONCLUSIVE", f"{what}, still running {limit(observation)}")
     if observation.surplus:
         # RFC 9112 section 6.3: what follows the last response may be a sign of a wrong Content-Length.

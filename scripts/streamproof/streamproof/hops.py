@@ -127,7 +127,7 @@ def diagnose(hops: Sequence[Hop], ingress: Ingress) -> Diagnosis:
             place = f"at {hop.label}, and not yet at {before.label}"
         else:
             place = "in the app itself"
-        cause = _CAUSES[hop.name](hop, before, failed, ingress)
+        cause = _unanswered(hop, ingress) or _CAUSES[hop.name](hop, before, failed, ingress)
         return Diagnosis("FAIL", hop, f"it first goes wrong {place}: {failed[0].sentence}. {cause}")
     for hop in hops:
         # That a port-forward does not reach a Service leaves nothing open where the edge beyond it is in order.

@@ -13,7 +13,7 @@ from streamproof.request import Request
 # RFC 9113 section 6.5.2: what a peer may send before it has heard of anything else, and here ever.
 _MAX_FRAME = 16384
 _FRAME_HEADER = 9
-_GOAWAY = 7
+_DATA, _GOAWAY = 0, 7
 # How much the server may send ahead of what was read: enough for a fast path, little beside what a stall is to show.
 _WINDOW = 1 << 20
 _STREAM = 1
@@ -76,6 +76,7 @@ class Http2Recorder(Recorder):
         self._end("truncated", at, self._goaway or f"the connection was closed {where}")
 
     def _take(self, data: bytes, at: float) -> None:
+        self._brought = False
         self._pending += data
         while self.ended is None and len(self._pending) >= _FRAME_HEADER:
             length = int.from_bytes(self._pending[:3], "big")
@@ -84,6 +85,7 @@ class Http2Recorder(Recorder):
                 return
             end = _FRAME_HEADER + length
             if len(self._pending) < end:
+                self._brought |= self._pending[3] == _DATA
                 return
             frame = bytes(self._pending[:end])
             del self._pending[:end]
@@ -109,6 +111,7 @@ class Http2Recorder(Recorder):
             if isinstance(event, h2.events.ResponseReceived):
                 self._take_response(event, at)
             elif isinstance(event, h2.events.DataReceived):
+                self._brought = True
                 self._take_body(event.data, at)
                 self._connection.acknowledge_received_data(event.flow_controlled_length, _STREAM)
             elif isinstance(event, h2.events.StreamEnded):
@@ -122,6 +125,7 @@ class Http2Recorder(Recorder):
         if len(status) != 3 or not status.isdigit():
             self._end("protocol_error", at, f"the status is {status.decode('latin-1')!r}")
             return
+        self._brought = True
         headers = [(name, value) for name, value in fields if not name.startswith(b":")]
         self._take_header("2", int(status), "", headers, at)
 

@@ -25,7 +25,7 @@ def judge_idle(observation: Observation) -> Verdict:
     read_timeout = observation.expected.read_timeout
     gaps = _gaps(observation)
     last = observation.ended_at - (observation.reads[-1].at if observation.reads else observation.request_sent_at)
-    over = observation.ended not in ("timeout", "too_large")
+    over = not observation.running
     survived = max(gaps if over else [*gaps, last], default=0.0)
     beats = observation.heartbeat_count
     numbers: dict[str, Number] = {
@@ -40,10 +40,10 @@ def judge_idle(observation: Observation) -> Verdict:
     if observation.status == _GATEWAY_TIMEOUT:
         numbers["cut_after_ms"] = to_ms(survived)
         return verdict("FAIL", f"a gateway gave up after {secs(survived)} without a byte from the app: it answered 504")
-    if observation.status != 200 and not (observation.ended == "truncated" and last >= _SHORTEST_TIMEOUT):
-        sentence, status = why_none(observation)
+    if not observation.answered and not (observation.ended == "truncated" and last >= _SHORTEST_TIMEOUT):
+        result, sentence, status = why_none(observation)
         numbers |= status
-        return verdict("INCONCLUSIVE", sentence)
+        return verdict(result, sentence)
     if observation.read_count > len(observation.reads):
         return verdict("INCONCLUSIVE", f"only the first {len(observation.reads)} reads were kept, gaps may be missing")
 

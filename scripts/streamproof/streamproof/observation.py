@@ -6,10 +6,19 @@ All times are Unix times in seconds on the client's clock, except a row's produc
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from streamproof.events import event_format
 from streamproof.expected import Expected
 
 End = Literal[
-    "terminated", "closed", "truncated", "timeout", "too_large", "protocol_error", "not_offered", "no_connection"
+    "terminated",
+    "closed",
+    "truncated",
+    "timeout",
+    "too_large",
+    "stopped",
+    "protocol_error",
+    "not_offered",
+    "no_connection",
 ]
 Framing = Literal["chunked", "content-length", "until close", "h2"]
 Protocol = Literal["HTTP/1.0", "HTTP/1.1", "HTTP/2"]
@@ -112,10 +121,10 @@ class Observation:
         sync_flushes: how often the compressor was flushed, by the markers in gzip's bytes; None if it is not gzip.
         times: the expression by which production times were looked for in rows, if the user gave one.
         misnumbered: the first row out of sequence, where rows carry numbers.
-        byte_count, sha256: of the body, after its transfer coding and, where that is gzip, its content coding were
+        byte_count, sha256: of the body, after its transfer coding and, where it is known, its content coding were
             undone. So are the sizes of reads and rows.
-        encoded_bytes: how long the body was before gzip was undone; None if it was not encoded so.
-        coding_error: why gzip could not be undone to its end, in words.
+        encoded_bytes: how long the body was before its content coding was undone; None if it had none that is known.
+        coding_error: why the coding could not be undone to its end, in words.
         sha256_zeroed: digest with every production time zeroed; None unless the stream promised such times.
         second_status_line: offset in the body at which a line begins that is an HTTP status line.
         surplus: bytes that followed the end of the response on the same connection.
@@ -125,10 +134,14 @@ class Observation:
         ended: how it ended. "terminated": terminating chunk or END_STREAM seen, or as many bytes as Content-Length
             said. "closed": the close of the connection is the only end there is. "truncated": closed or reset before
             the end that the framing promised. "timeout", "too_large": it was still running when a limit was reached.
+            "stopped": it was still running when it was to be stopped.
             "protocol_error": what came is not HTTP. "not_offered": the server does not speak that protocol, or does not
             keep the connection. "no_connection": none came about, or it broke before the request was out.
         ended_at: when that was known.
         error: what was wrong, in words, for "truncated", "protocol_error", "not_offered" and "no_connection".
+        last_line: the last line of the body that is not empty, up to a length, as far as it arrived.
+        accept: the Accept header that was sent, if the user gave one.
+        stop_events, stop_seconds: after how many events or seconds it was to be stopped.
         notes: what a reader must know of how it was asked, such as that no certificate was verified.
         unfollowed: why the redirect that came back was not followed, where redirects were to be.
         expected: what the user expects; saved along, so that an observation that is judged again gets the same verdict.
@@ -172,6 +185,10 @@ class Observation:
     heartbeat_count: int = 0
     longest_pause: float = 0.0
     stall: Stall | None = None
+    last_line: str = ""
+    accept: str | None = None
+    stop_events: int | None = None
+    stop_seconds: float | None = None
     notes: list[str] = field(default_factory=list)
     unfollowed: str | None = None
     expected: Expected = field(default_factory=Expected)
@@ -182,11 +199,29 @@ class Observation:
         return ", ".join(values) if values else None
 
     @property
+    def answered(self) -> bool:
+        """Whether the response is what was asked for, with a body: 2xx but 204 and 205 (RFC 9110 section 15.3)."""
+        return self.status is not None and 200 <= self.status < 300 and self.status not in (204, 205)
+
+    @property
+    def running(self) -> bool:
+        """Whether it had not ended yet, when a limit was reached or it was to be stopped."""
+        return self.ended in ("timeout", "too_large", "stopped")
+
+    @property
+    def units(self) -> tuple[str, int]:
+        """What the body consists of, and how many of them came: server-sent events or parts, else rows."""
+        if event_format(self.header("content-type")) in ("server-sent events", "parts"):
+            return "event", self.event_count
+        return "row", self.row_count
+
+    @property
     def framing(self) -> Framing:
         """What marks the end of the body: by the precedence of RFC 9112 section 6.3, or HTTP/2's frames."""
         if self.http_version == "2":
             return "h2"
-        if self.header("transfer-encoding") is not None:
+        coding = self.header("transfer-encoding")
+        if coding is not None and coding.split(",")[-1].strip().lower() != "identity":
             return "chunked"
         return "until close" if self.header("content-length") is None else "content-length"
 

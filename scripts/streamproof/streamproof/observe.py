@@ -105,6 +105,7 @@ class _Asker:
         self._target = request.target
         self._on_read = on_read
         self._unfollowed: str | None = None
+        self._stop_at = 0.0
         self._notes: list[str] = []
         if request.protocol == "HTTP/2" and not self._target.tls:
             raise ValueError("HTTP/2 requires an https URL: it is by TLS that client and server agree on it")
@@ -169,6 +170,7 @@ class _Asker:
         rate = self._request.read_rate
         recorder.started(self._started_at)
         recorder.connected(connection.seconds)
+        self._stop_at = self._now() + (self._request.stop_seconds or self._request.timeout)
         # Before writing, so that whatever is produced for this request is produced later.
         recorder.sent(self._now())
         try:
@@ -193,6 +195,8 @@ class _Asker:
             if self._on_read is not None:
                 self._on_read(recorder)
             self._look_for_redirect(recorder)
+            if recorder.ended is None and 0 < (self._request.stop_events or 0) <= recorder.event_count:
+                recorder.stopped(self._now())
             if rate is not None and recorder.ended is None:
                 time.sleep(min(max(0.0, before + read / rate - self._now()), self._remaining()))
         if recorder.ended == "terminated" and isinstance(recorder, Http1Recorder):
@@ -232,14 +236,15 @@ class _Asker:
     def _read(self, connection: socket.socket, recorder: Recorder, size: int) -> int:
         """Read once, and return how many bytes came."""
         asked = self._now()
-        if asked >= self._deadline:
-            recorder.timed_out(asked)
+        until = min(self._deadline, self._stop_at)
+        if asked >= until:
+            self._give_up(recorder, asked)
             return 0
-        connection.settimeout(self._deadline - asked)
+        connection.settimeout(until - asked)
         try:
             data = connection.recv(size)
         except TimeoutError:
-            recorder.timed_out(self._now())
+            self._give_up(recorder, self._now())
             return 0
         except OSError as error:
             recorder.reset(self._now(), f"the connection broke: {error.strerror or error}")
@@ -250,6 +255,12 @@ class _Asker:
         else:
             recorder.closed(at)
         return len(data)
+
+    def _give_up(self, recorder: Recorder, at: float) -> None:
+        if self._stop_at < self._deadline:
+            recorder.stopped(at)
+        else:
+            recorder.timed_out(at)
 
     def _send(self, connection: socket.socket, recorder: Recorder) -> None:
         data = recorder.to_send()

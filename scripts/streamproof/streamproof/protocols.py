@@ -46,7 +46,7 @@ def judge_protocols(observations: Sequence[Observation]) -> Verdict:
         numbers[role] = found[role][0]
     if numbers["HTTP/2"] == "not asked":
         notes.append("HTTP/2 was not asked for: it takes an https URL")
-    gzip_sent = [one for role, one in by_role.items() if role.endswith("gzip") and one.status == 200]
+    gzip_sent = [one for role, one in by_role.items() if role.endswith("gzip") and one.answered]
     if gzip_sent and not any(one.encoded_bytes is not None for one in gzip_sent):
         notes.append("nothing was compressed")
 

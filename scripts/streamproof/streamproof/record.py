@@ -5,7 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from streamproof.codings import Gzip
+from streamproof.codings import Decoder, decoder
 from streamproof.events import Piece, Splitter, event_format, splitter
 from streamproof.observation import ChunkRun, End, Event, Misnumbered, Observation, Protocol, Read, Row, Stall
 from streamproof.promise import parse_promise
@@ -18,6 +18,7 @@ MAX_ROWS = 200_000
 MAX_EVENTS = 200_000
 MAX_CHUNK_RUNS = 200_000
 MAX_LINE = 1 << 20
+_MAX_LAST_LINE = 1000
 MAX_HEADER = 64 << 10  # also the limit for one chunk's extensions, and for the trailer
 
 _ROW = re.compile(rb"(\d{8}) (\d{10}\.\d{9})(?=[ \r\n])")
@@ -57,13 +58,16 @@ class Recorder(ABC):
         self._status: int | None = None
         self._reason = ""
         self._headers: list[tuple[str, str]] = []
-        self._gzip: Gzip | None = None
+        self._coding: Decoder | None = None
         self._taken = 0
         self._connect_seconds = 0.0
         self._times = None if request.times is None else re.compile(request.times.encode())
         self._body = _Body(timed=False, times=None, content_type=None, began=0.0)
         self._reads: list[Read] = []
         self._read_count = 0
+        # Whether the last read brought some of the response, and how long was waited for such since the one before.
+        self._brought = True
+        self._waited = 0.0
         self._chunks: list[ChunkRun] = []
         self._chunk_count = 0
         self._unfinished_chunk: int | None = None
@@ -101,6 +105,11 @@ class Recorder(ABC):
         return self._body.byte_count
 
     @property
+    def event_count(self) -> int:
+        """Events so far, or rows where the body has no events."""
+        return self._body.event_count if self._body.has_events else self._body.row_count
+
+    @property
     def row_count(self) -> int:
         """Rows so far."""
         return self._body.row_count
@@ -117,10 +126,15 @@ class Recorder(ABC):
             self._surplus += len(data) if self.ended == "terminated" else 0
             return
         before = self._body.byte_count
+        self._brought = True
         self._take(data, at)
+        self._waited += waited
+        if not self._brought:
+            return
         self._read_count += 1
         if len(self._reads) < MAX_READS:
-            self._reads.append(Read(at, self._body.byte_count - before, waited, self._body.unfinished))
+            self._reads.append(Read(at, self._body.byte_count - before, self._waited, self._body.unfinished))
+        self._waited = 0.0
 
     def to_send(self) -> bytes:
         """Return what the protocol wants written in answer to what was fed; HTTP/1.1 never wants anything."""
@@ -133,6 +147,10 @@ class Recorder(ABC):
     def reset(self, at: float, error: str) -> None:
         """Take a connection that broke: unlike EOF, no framing makes this a proper end."""
         self._end("truncated", at, error)
+
+    def stopped(self, at: float) -> None:
+        """Take that it was to be stopped."""
+        self._end("stopped", at)
 
     def timed_out(self, at: float) -> None:
         """Take that the time limit was reached."""
@@ -164,8 +182,8 @@ class Recorder(ABC):
             ended=self.ended,
             ended_at=self._ended_at,
             error=self._error,
-            encoded_bytes=None if self._gzip is None else self._taken,
-            coding_error=None if self._gzip is None else self._gzip.error,
+            encoded_bytes=None if self._coding is None else self._taken,
+            coding_error=None if self._coding is None else self._coding.error,
             reads=self._reads,
             read_count=self._read_count,
             chunks=self._chunks,
@@ -177,7 +195,7 @@ class Recorder(ABC):
             event_count=body.event_count,
             connect_seconds=self._connect_seconds,
             times=self._request.times,
-            sync_flushes=None if self._gzip is None else self._gzip.flushes,
+            sync_flushes=None if self._coding is None else self._coding.flushes,
             misnumbered=body.misnumbered,
             sha256_zeroed=body.digest_zeroed(),
             second_status_line=body.second_status_line,
@@ -185,6 +203,10 @@ class Recorder(ABC):
             heartbeat_count=body.heartbeat_count,
             longest_pause=body.longest_pause,
             stall=self._stall,
+            last_line=body.last_line(),
+            accept=next((value for name, value in self._request.headers if name.lower() == "accept"), None),
+            stop_events=self._request.stop_events,
+            stop_seconds=self._request.stop_seconds,
         )
 
     @abstractmethod
@@ -193,8 +215,8 @@ class Recorder(ABC):
 
     def _end(self, how: End, at: float, error: str | None = None) -> None:
         if self.ended is None:
-            if self._gzip is not None and how in ("terminated", "closed"):
-                self._gzip.finish()
+            if self._coding is not None and how in ("terminated", "closed"):
+                self._coding.finish()
             self._body.finish(at, whole=how in ("terminated", "closed"))
             self.ended, self._ended_at, self._error = how, at, error
 
@@ -204,8 +226,7 @@ class Recorder(ABC):
         self._http_version, self._status, self._reason, self._header_at = version, status, reason, at
         self._headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
         values = {name.lower(): value for name, value in self._headers}
-        if values.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip"):  # RFC 9110 section 8.4.1.3
-            self._gzip = Gzip()
+        self._coding = decoder(values.get("content-encoding", ""))
         try:
             promise = parse_promise(self._headers)
         except ValueError:
@@ -222,7 +243,7 @@ class Recorder(ABC):
         within = data[: self._max_bytes - self._taken]
         self._taken += len(within)
         too_large = len(within) < len(data)
-        for piece in [within] if self._gzip is None else self._gzip.undo(within):
+        for piece in [within] if self._coding is None else self._coding.undo(within):
             room = self._max_bytes - self._body.byte_count
             self._body.add(piece[:room], at)
             if len(piece) > room:
@@ -255,6 +276,7 @@ class _Body:
         self.heartbeat_count = 0
         self.longest_pause = 0.0
         self.byte_count = 0
+        self._tail = b""
         self.sha256 = hashlib.sha256()
         self._zeroed = hashlib.sha256()
         self.rows: list[Row] = []
@@ -271,6 +293,7 @@ class _Body:
         if data and not self._server_sent:
             self._note_meant(at)
         self._last_at = at
+        self._tail = (self._tail + data)[-_MAX_LAST_LINE:]
         if self._splitter is not None:
             for event in self._splitter.feed(data):
                 self._keep(event)
@@ -279,6 +302,14 @@ class _Body:
             self._extend(piece + b"\n")
             self._end_line(at)
         self._extend(rest)
+
+    @property
+    def has_events(self) -> bool:
+        return self._splitter is not None
+
+    def last_line(self) -> str:
+        lines = [line for line in re.split(rb"[\r\n]+", self._tail) if line.strip()]
+        return lines[-1].decode("utf-8", "replace") if lines else ""
 
     @property
     def unfinished(self) -> int:

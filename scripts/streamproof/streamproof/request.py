@@ -40,6 +40,8 @@ class Request:
         redirects: how many to follow.
         timeout: limit in seconds for everything together, except for the system's name resolution.
         max_bytes: limit for the body, encoded or not.
+        stop_events: stop after so many events, of a stream that may never end.
+        stop_seconds: stop after so many seconds.
         read_rate: read at most so many bytes a second; None to read as fast as it goes.
         times: regular expression by which to find production times in lines, in a group named time.
     """
@@ -55,6 +57,8 @@ class Request:
     redirects: int = 0
     timeout: float = DEFAULT_TIMEOUT
     max_bytes: int = DEFAULT_MAX_BYTES
+    stop_events: int | None = None
+    stop_seconds: float | None = None
     read_rate: int | None = None
     times: str | None = None
 
@@ -66,6 +70,10 @@ class Request:
         """
         if not (self.timeout > 0 and self.max_bytes > 0):  # so that NaN is refused too
             raise ValueError("the limits for time and size must be above zero")
+        if self.stop_seconds is not None and not 0 < self.stop_seconds < self.timeout:
+            raise ValueError(
+                f"--for {self.stop_seconds:g} does not fit into the time limit of {self.timeout:g} s: raise --timeout"
+            )
         if not _TOKEN.fullmatch(self.method):
             raise ValueError(f"{self.method!r} is not a method")
         if self.method in ("HEAD", "CONNECT"):

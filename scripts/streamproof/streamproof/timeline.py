@@ -60,7 +60,7 @@ def timeline(observation: Observation) -> Timeline:
     end: Literal["", "cut off", "still running"] = ""
     if observation.ended in ("truncated", "protocol_error"):
         end = "cut off"
-    elif observation.ended in ("timeout", "too_large"):
+    elif observation.running:
         end = "still running"
     return Timeline(
         unit="row" if produced else "read",
@@ -94,7 +94,7 @@ def came_back(observation: Observation) -> str:
         *([kind] if (kind := observation.header("content-type")) else []),
         observation.framing,
         count(observation.byte_count, "byte"),
-        count(observation.row_count, "row"),
+        count(observation.units[1], observation.units[0]),
     ]
     if observation.header_at is not None:
         parts.append(f"header {ms(observation.header_at - observation.request_sent_at)}")

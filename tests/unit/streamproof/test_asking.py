@@ -507,6 +507,25 @@ def test_without_location_a_redirect_is_not_followed_and_the_option_is_named(ori
     assert "which is not followed: --location follows it" in said(capsys)
 
 
+# Streams that never end
+
+
+def test_a_feed_is_stopped_after_so_many_events_or_seconds(serve, capsys):
+    header = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    url = serve([header, *[b"9\r\ndata: a\n\n\r\n", 0.2] * 500])
+    status, seen = verify(url, "--events", "3")
+    assert (status, seen["ended"]) == (0, "stopped")
+    began = time.monotonic()
+    assert main(["verify", url, "--ask", "framing", "--ask", "completeness", "--for", "1"]) == 0
+    assert time.monotonic() - began < 30, "long before the time limit"
+    out = said(capsys)
+    assert "valid so far, stopped as asked after 1." in out
+    assert " events (" in out
+    silent = serve([header])
+    assert main(["verify", silent, "--for", "1"]) == 1
+    assert "nothing complete came within 1." in said(capsys)
+
+
 # A slow reader
 
 

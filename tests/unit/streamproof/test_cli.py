@@ -118,13 +118,28 @@ def test_no_connection_ends_with_2_and_one_sentence(untouched, capsys, tmp_path)
         (["verify", "URL", "--timeout", "soon"], "timeout"),
         (["verify", "URL", "--max-bytes", "0"], "max-bytes"),
         (["verify", "URL", "--expect-bytes", "-1"], "expect-bytes"),
+        (["verify", "URL", "--expect-events", "-1"], "expect-events"),
+        (["verify", "URL", "--expect-last", " "], "expect-last"),
+        (["verify", "URL", "--events", "0"], "events"),
+        (["verify", "URL", "--for", "0"], "--for"),
+        (["verify", "URL", "--for", "60"], "--for 60 does not fit into the time limit of 60 s"),
+        (["verify", "URL", "--read-rate", "0"], "read-rate"),
+        (["verify", "URL", "-X", "G T"], "'G T' is not a method"),
+        (["verify", "URL", "-X", "HEAD"], "HEAD has no body"),
+        (["verify", "URL", "-d", "@/nowhere/body"], "cannot read /nowhere/body: No such file"),
+        (["verify", "URL", "-H", "@/nowhere/headers"], "cannot read /nowhere/headers: No such file"),
+        (["verify", "URL", "--connect-to", "a_b"], "is not HOST1:PORT1:HOST2:PORT2"),
+        (["verify", "URL", "--resolve", "a_b"], "is not HOST:PORT:ADDRESS"),
+        (["verify", "URL", "--proxy", "socks5://127.0.0.1"], "are not supported"),
+        (
+            ["verify", "URL", "--proxy", "127.0.0.1", "--connect-to", "::b:1"],
+            "requires an https URL",
+        ),
+        (["verify", "URL", "--unix-socket", "/a", "--proxy", "127.0.0.1"], "excludes --proxy"),
+        (["verify", "URL", "--http1.1", "--http1.0"], "exclude each other"),
         (["verify", "URL", "--expect-sha256", "abc"], "64 hex digits"),
         (["verify", "URL", "--save", "/"], "directory"),
-        (["verify", "URL", "--save", "/nowhere/seen.json"], "cannot write /nowhere/seen.json"),
         (["verify", "URL", "--html", "/"], "directory"),
-        (["verify", "URL", "--html", "/nowhere/page.html"], "cannot write /nowhere/page.html"),
-        (["verify", "URL", "--html", "/dev/null"], "not a regular file"),
-        (["judge", __file__, "--html", "/nowhere/page.html"], "cannot write /nowhere/page.html"),
         (["verify", "URL", "--ask", "weather"], "is not one of 'framing'"),
         (["verify", "URL", "--stall", "2"], "--stall takes --ask backpressure"),
         (["verify", "URL", "--expect", "absorb"], "--expect takes --ask backpressure"),
@@ -158,6 +173,48 @@ def test_wrong_usage_ends_with_3_and_one_sentence(untouched, capsys, args, words
     assert err.startswith("streamproof: ")
     assert words in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["verify", "URL", "--save", "/nowhere/seen.json"], "cannot write /nowhere/seen.json"),
+        (["verify", "URL", "--html", "/nowhere/page.html"], "cannot write /nowhere/page.html"),
+        (["verify", "URL", "--html", "/dev/null"], "not a regular file"),
+        (["judge", __file__, "--html", "/nowhere/page.html"], "cannot write /nowhere/page.html"),
+    ],
+)
+def test_a_file_that_cannot_be_written_ends_with_4_and_one_sentence(untouched, capsys, args, words):
+    assert main([untouched if arg == "URL" else arg for arg in args]) == 4
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert words in err
+
+
+def test_a_full_disk_ends_with_4_and_a_closed_pipe_quietly(whole):
+    reader, closed = os.pipe()
+    os.close(reader)
+    full = os.open("/dev/full", os.O_WRONLY)
+    for output, status, said in (
+        (full, 4, "streamproof: cannot write to standard output: No space left on device\n"),
+        (closed, 0, ""),
+    ):
+        command = [sys.executable, "-m", "streamproof", whole, "--ask", "framing"]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, timeout=60, env=environment)
+        os.close(output)
+        assert (done.returncode, done.stderr) == (status, said)
+
+
+def test_a_fault_of_streamproofs_own_ends_with_4_and_no_traceback(whole, capsys, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("by mistake")
+
+    monkeypatch.setattr("streamproof.cli.verify.ask", fail)
+    assert main(["verify", whole]) == 4
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "please report it: ZeroDivisionError: by mistake (test_cli.py line " in err
 
 
 def test_what_is_saved_is_judged_alike(stream, serve, capsys, tmp_path):
@@ -291,7 +348,7 @@ def test_a_page_that_cannot_be_written_whole_leaves_the_old_one(whole, tmp_path,
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", fill_the_disk)
-    assert main(["verify", whole, "--html", str(path)]) == 3
+    assert main(["verify", whole, "--html", str(path)]) == 4
     assert capsys.readouterr().err.startswith(f"streamproof: cannot write {path}: No space left on device")
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("page.html", "old")]
 

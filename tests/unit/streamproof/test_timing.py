@@ -288,8 +288,8 @@ def test_without_production_times_arrivals_alone_are_inconclusive(stream, record
 
 
 def test_rows_of_an_encoded_body_cannot_be_read(stream, record):
-    result, sentence = timing(record([stream.header("Content-Encoding: br"), b"\x1f\x8b\n"]))
-    assert (result, "encoded (br)" in sentence) == ("INCONCLUSIVE", True)
+    result, sentence = timing(record([stream.header("Content-Encoding: compress"), b"\x1f\x8b\n"]))
+    assert (result, "encoded (compress)" in sentence) == ("INCONCLUSIVE", True)
 
 
 @pytest.mark.parametrize(("rows", "words"), [(0, "nothing of the body arrived"), (1, "only one row")])

@@ -1,12 +1,14 @@
 """The command: `streamproof verify URL`, `streamproof diagnose INGRESS` and `streamproof judge FILE`."""
 
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from streamproof import __version__
 from streamproof.cli import diagnose, judge, verify
-from streamproof.cli.output import EXIT_STATUS, INTERRUPTED, STATUS, WRONG_USAGE
+from streamproof.cli.output import EXIT_STATUS, FAULT, INTERRUPTED, STATUS, WRONG_USAGE, Fault
 from streamproof.observe import NothingObserved
 
 
@@ -45,6 +47,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except NothingObserved as error:
         click.echo(f"streamproof: {error}", err=True)
         return STATUS["INCONCLUSIVE"]
+    except Fault as error:
+        click.echo(f"streamproof: {error.format_message()}", err=True)
+        return FAULT
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "streamproof"
@@ -52,4 +57,12 @@ def main(args: Sequence[str] | None = None) -> int:
         return WRONG_USAGE
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        click.echo(
+            f"streamproof: a fault of streamproof itself, please report it: {type(error).__name__}: {error} "
+            f"({Path(where.filename).name} line {where.lineno}, version {__version__})",
+            err=True,
+        )
+        return FAULT
     return int(status or 0)

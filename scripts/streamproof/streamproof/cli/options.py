@@ -173,6 +173,12 @@ def _sha256(_: click.Context, __: click.Parameter, value: str | None) -> str | N
     return value and value.lower()
 
 
+def _not_blank(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise click.BadParameter("it is blank, and every line contains that")
+    return value and value.strip()
+
+
 def _cacert(_: click.Context, __: click.Parameter, value: Path | None) -> str | None:
     if value is None:
         return None
@@ -290,6 +296,20 @@ request_options = gathered(
         help="Ask through this HTTP proxy. HTTP_PROXY and the like are not used.",
     ),
     click.option(
+        "--events",
+        "stop_events",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Stop after N events, of a stream that may never end.",
+    ),
+    click.option(
+        "--for",
+        "stop_seconds",
+        type=click.FloatRange(min=0, min_open=True, max=1e6),
+        metavar="SECONDS",
+        help="Stop after this time, of a stream that may never end.",
+    ),
+    click.option(
         "--read-rate",
         type=click.IntRange(min=1),
         metavar="N",
@@ -344,6 +364,20 @@ expected_options = gathered(
         help="The body must have this many bytes.",
     ),
     click.option("--expect-sha256", "sha256", callback=_sha256, metavar="HEX", help="The body must have this digest."),
+    click.option(
+        "--expect-events",
+        "events",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="There must be this many events, or lines where the body is no stream of events.",
+    ),
+    click.option(
+        "--expect-last",
+        "last",
+        metavar="TEXT",
+        callback=_not_blank,
+        help="The last line that is not empty must contain this, such as 'data: [DONE]'.",
+    ),
     click.option(
         "--expect",
         "backpressure",

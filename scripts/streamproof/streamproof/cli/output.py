@@ -1,5 +1,6 @@
 """What commands print and write, and the status they end with."""
 
+import contextlib
 import errno
 import os
 import sys
@@ -17,11 +18,12 @@ from streamproof.run import Run
 
 STATUS = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2}
 WRONG_USAGE = 3
+FAULT = 4
 INTERRUPTED = 130
 
 EXIT_STATUS = (
     "Exit status: 0 all that was asked passed, 1 something failed, 2 could not tell (or nothing came back), "
-    "3 wrong usage."
+    "3 wrong usage, 4 a fault of streamproof or of its output."
 )
 
 
@@ -87,12 +89,24 @@ def print_text(write: _Writer) -> None:
 def print_any(text: str) -> None:
     """Print, whatever the encoding: what it cannot express is escaped."""
     encoding = sys.stdout.encoding or "ascii"
-    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
+    try:
+        click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
+    except OSError as error:
+        # Python writes what is left when it ends, and would complain again.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # whoever closed it wants no more
+            raise Fault(f"cannot write to standard output: {error.strerror or error}") from error
 
 
-def cannot(what: str, path: Path, error: OSError) -> click.UsageError:
+class Fault(click.ClickException):
+    """Something that is no fault of the stream or of the usage, such as a full disk."""
+
+
+def cannot(what: str, path: Path, error: OSError) -> click.ClickException:
     """Make the error that says what cannot be done with a file, and why."""
-    return click.UsageError(f"cannot {what} {path}: {error.strerror or error}")
+    kind = Fault if what == "write" else click.UsageError
+    return kind(f"cannot {what} {path}: {error.strerror or error}")
 
 
 def _check_writable(path: Path) -> None:
