@@ -96,14 +96,14 @@ def test_all_protocols_pass_without_buffering(secured: Callable[..., Secured], v
     report = verify(edge.url + PACED, "--ask", "protocols", *edge.options)
     assert report["exit"] == 0, report
     assert set(report["protocols"]["numbers"].values()) == {"PASS"}
-    assert len(report["protocols"]["numbers"]) == 7
+    assert len(report["protocols"]["numbers"]) == 10
     assert "nothing was compressed" not in report["protocols"]["sentence"]
 
 
 def test_a_compressor_behind_a_buffer_holds_rows_back(secured: Callable[..., Secured], verify: Verify) -> None:
     report = verify(secured("on").plain_url + PACED, "--ask", "protocols")
     assert (report["exit"], report["protocols"]["result"]) == (1, "FAIL")
-    assert report["protocols"]["sentence"].startswith("HTTP/1.1 with gzip: timing: ")
+    assert report["protocols"]["sentence"].startswith("HTTP/1.1 with gzip: timing (Content-Encoding: gzip): ")
     numbers = report["protocols"]["numbers"]
     assert (numbers["HTTP/1.1"], numbers["HTTP/1.1 reused"], numbers["HTTP/1.1 with gzip"]) == ("PASS", "PASS", "FAIL")
 

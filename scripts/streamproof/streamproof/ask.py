@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import TypeVar, get_args
+from typing import TypeVar
 from urllib.parse import urljoin
 
 from streamproof.baseline import Pair, one_at_a_time, undecided
@@ -21,6 +21,8 @@ T = TypeVar("T")
 DEFAULT_STALL = 3.0
 DEFAULT_STREAMS = 10
 DEFAULT_SHORT = "/"
+# What a browser accepts of an https URL.
+_BROWSERS = "gzip, deflate, br, zstd"
 # From the end of one short request to the next, in seconds.
 _SHORT_PAUSE = 0.2
 # What is read of the answer to a short request, in bytes.
@@ -119,17 +121,29 @@ def _ask_streams(asking: Asking) -> list[Observation]:
     return run.observations
 
 
+def variants(request: Request) -> list[tuple[Role, Request]]:
+    """Return what the question of protocols asks, besides the plain request and the same on its connection."""
+
+    def variant(protocol: Protocol | None, coding: str = "") -> Request:
+        asked = replace(request, protocol=protocol)
+        return asked.with_header("Accept-Encoding", coding) if coding else asked
+
+    found: list[tuple[Role, Request]] = [
+        ("HTTP/1.1 with gzip", variant("HTTP/1.1", "gzip")),
+        ("HTTP/1.1 with br", variant("HTTP/1.1", "br")),
+        ("HTTP/1.1 with zstd", variant("HTTP/1.1", "zstd")),
+        ("as a browser", variant(None, _BROWSERS)),
+        ("HTTP/1.0", variant("HTTP/1.0")),
+        ("HTTP/1.0 with gzip", variant("HTTP/1.0", "gzip")),
+    ]
+    if request.target.tls:
+        found += [("HTTP/2", variant("HTTP/2")), ("HTTP/2 with gzip", variant("HTTP/2", "gzip"))]
+    return found
+
+
 def _ask_protocols(asking: Asking) -> list[Observation]:
-    first, second = _observe_reuse(asking)
-    observations = [first, second]
-    protocols = [one for one in get_args(Protocol) if one != "HTTP/2" or asking.request.target.tls]
-    for protocol in protocols:
-        request = replace(asking.request, protocol=protocol)
-        if protocol != "HTTP/1.1":
-            observations.append(_observe(replace(asking, request=request), protocol))
-        compressed = replace(asking, request=request.with_header("Accept-Encoding", "gzip"))
-        observations.append(_observe(compressed, f"{protocol} with gzip"))  # type: ignore[arg-type]
-    return observations
+    others = [_observe(replace(asking, request=request), role) for role, request in variants(asking.request)]
+    return [*_observe_reuse(asking), *others]
 
 
 def _ask_concurrently(asking: Asking) -> list[Observation]:

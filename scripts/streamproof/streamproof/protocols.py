@@ -11,6 +11,9 @@ ORDER: tuple[Role, ...] = (
     "HTTP/1.1",
     "HTTP/1.1 reused",
     "HTTP/1.1 with gzip",
+    "HTTP/1.1 with br",
+    "HTTP/1.1 with zstd",
+    "as a browser",
     "HTTP/1.0",
     "HTTP/1.0 with gzip",
     "HTTP/2",
@@ -28,7 +31,7 @@ def judge_protocols(observations: Sequence[Observation]) -> Verdict:
     What the server does not offer is not wrong, and what was not asked for is said.
     """
     by_role = {one.role: one for one in observations}
-    identity = [by_role[role] for role in _IDENTITY if role in by_role and by_role[role].status == 200]
+    identity = [by_role[role] for role in _IDENTITY if role in by_role and by_role[role].answered]
     numbers: dict[str, Number] = {}
     found: dict[Role, tuple[Result, str]] = {}
     notes = []
@@ -45,9 +48,9 @@ def judge_protocols(observations: Sequence[Observation]) -> Verdict:
         found[role] = _judge_variant(observation, [] if role in _IDENTITY else identity)
         numbers[role] = found[role][0]
     if numbers["HTTP/2"] == "not asked":
-        notes.append("HTTP/2 was not asked for: it takes an https URL")
-    gzip_sent = [one for role, one in by_role.items() if role.endswith("gzip") and one.answered]
-    if gzip_sent and not any(one.encoded_bytes is not None for one in gzip_sent):
+        notes.append("HTTP/2 was not asked for: it requires an https URL")
+    offered = [one for role, one in by_role.items() if (" with " in role or role == "as a browser") and one.answered]
+    if offered and not any(one.encoded_bytes is not None for one in offered):
         notes.append("nothing was compressed")
 
     passed = [role for role, (result, _) in found.items() if result == "PASS"]
@@ -74,7 +77,9 @@ def _judge_variant(observation: Observation, baselines: Sequence[Observation]) -
     for result in ("FAIL", "INCONCLUSIVE"):
         for question, verdict in verdicts.items():
             if verdict.result == result and verdict.counts:
-                return verdict.result, f"{question}: {verdict.sentence}"
+                coding = observation.header("content-encoding")
+                under = f" (Content-Encoding: {coding})" if coding else ""
+                return verdict.result, f"{question}{under}: {verdict.sentence}"
     return "PASS", ""
 
 

@@ -10,13 +10,17 @@ import ssl
 import sys
 import threading
 import time
+import tracemalloc
+import zlib
 from types import SimpleNamespace
 
+import brotli
 import h2.config
 import h2.connection
 import h2.events
 import pytest
 import trustme
+from backports import zstd
 from streamproof import connect as connect_module
 from streamproof.cli import main
 from streamproof.observe import NothingObserved, observe
@@ -536,3 +540,94 @@ def test_a_slow_reader_reads_no_faster_than_it_says(origin):
     assert (status, seen["bytes"]) == (0, 30_000)
     assert time.monotonic() - began > 1.3, "all but the last read is waited for"
     assert seen["notes"] == ["read at 20000 bytes a second at most (--read-rate)"]
+
+
+# Codings
+
+
+def squeezed(coding, body):
+    if coding == "br":
+        return brotli.compress(body)
+    if coding == "zstd":
+        return zstd.compress(body)
+    return zlib.compress(body) if coding == "deflate" else zlib.compress(body, wbits=-15)
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "deflate", "raw deflate"])
+def test_a_coding_is_undone_and_a_false_or_cut_one_fails(origin, coding):
+    body = b"line\n" * 3000
+    whole = squeezed(coding, body)
+    for content, status in ((whole, 0), (whole[:-2], 1), (b"not that coding", 1)):
+        one = origin(lambda _, content=content: (200, {"Content-Encoding": coding.split()[-1]}, content))
+        exit_status, seen = verify(url_of(one), "--expect-bytes", "15000")
+        assert exit_status == status, seen
+        assert status or seen["bytes"] == 15_000
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "deflate"])
+def test_what_a_coding_blows_up_to_is_bounded(origin, coding):
+    content = squeezed(coding, bytes(64 << 20))
+    one = origin(lambda _: (200, {"Content-Encoding": coding}, content))
+    tracemalloc.start()
+    seen = verify(url_of(one), "--max-bytes", str(8 << 20))[1]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (seen["ended"], seen["bytes"]) == ("too_large", 8 << 20)
+    assert peak < 32 << 20
+
+
+def lazy(asked):
+    """Answer as a server that flushes gzip and not brotli, without production times."""
+    coding = asked.headers.get("accept-encoding", "")
+    return "br" if "br" in coding else "gzip" if "gzip" in coding else ""
+
+
+class LazyServer:
+    def __init__(self):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                coding = lazy(self)
+                old = self.request_version == "HTTP/1.0"
+                self.send_response(200)
+                self.send_header("Content-Type", "application/x-ndjson")
+                if coding:
+                    self.send_header("Content-Encoding", coding)
+                self.send_header("Connection", "close") if old else self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                squeeze = brotli.Compressor() if coding == "br" else zlib.compressobj(wbits=31)
+
+                def send(data):
+                    if data:
+                        self.wfile.write(data if old else b"%x\r\n%s\r\n" % (len(data), data))
+
+                for number in range(8):
+                    row = b'{"n": %d}\n' % number
+                    if coding == "br":
+                        row = squeeze.process(row)
+                    elif coding:
+                        row = squeeze.compress(row) + squeeze.flush(zlib.Z_SYNC_FLUSH)
+                    send(row)
+                    time.sleep(0.25)
+                send(squeeze.finish() if coding == "br" else squeeze.flush() if coding else b"")
+                if not old:
+                    self.wfile.write(b"0\r\n\r\n")
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def test_a_server_that_flushes_gzip_and_not_brotli_fails(capsys):
+    one = LazyServer()
+    assert main(["verify", url_of(one), "--ask", "protocols"]) == 1
+    out, err = capsys.readouterr()
+    assert "HTTP/1.1 with br: timing (Content-Encoding: br): " in " ".join(out.split())
+    assert err == "protocols makes 8 requests, each of at most 60 s\n"
+    assert "HTTP/1.1 with gzip" in " ".join(out.split()).partition("whole and in time over ")[2]
+    one.server.shutdown()
+    one.server.server_close()

@@ -14,9 +14,9 @@ def good(stream, record):
 
     def in_time(seen, role, **changes):
         rows = [row._replace(arrived=row.produced + 0.001) for row in seen.rows]
-        return dataclasses.replace(
-            seen, role=role, rows=rows, request_sent_at=rows[0].produced - 0.01, protocol=role.split(" ")[0], **changes
-        )
+        protocol = "HTTP/1.0" if role.startswith("HTTP/1.0") else "HTTP/1.1"
+        sent = rows[0].produced - 0.01
+        return dataclasses.replace(seen, role=role, rows=rows, request_sent_at=sent, protocol=protocol, **changes)
 
     chunked = record([stream.chunked()])
     until_close = record([stream.header() + stream.body()])
@@ -35,8 +35,9 @@ def test_all_that_pass_are_named(good):
     verdict = judged(good)
     assert (verdict.result, verdict.sentence) == (
         "PASS",
-        "whole and in time over HTTP/1.1, HTTP/1.1 reused, HTTP/1.1 with gzip, HTTP/1.0, HTTP/1.0 with gzip; "
-        "HTTP/2 was not asked for: it takes an https URL; nothing was compressed",
+        "whole and in time over HTTP/1.1, HTTP/1.1 reused, HTTP/1.1 with gzip, HTTP/1.1 with br, HTTP/1.1 with zstd, "
+        "as a browser, HTTP/1.0, HTTP/1.0 with gzip; "
+        "HTTP/2 was not asked for: it requires an https URL; nothing was compressed",
     )
     assert verdict.numbers["HTTP/1.1"] == "PASS"
     assert verdict.numbers["HTTP/2 with gzip"] == "not asked"

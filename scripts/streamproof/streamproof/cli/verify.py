@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from streamproof.ask import DEFAULT_SHORT, DEFAULT_STALL, DEFAULT_STREAMS, Asking, ask
+from streamproof.ask import DEFAULT_SHORT, DEFAULT_STALL, DEFAULT_STREAMS, Asking, ask, variants
 from streamproof.cli import options
 from streamproof.cli.options import Comparison
 from streamproof.cli.output import EXIT_STATUS, Output
@@ -80,6 +80,9 @@ def verify(
     baseline, repeat = comparison.request(request), comparison.repeat
     asking = Asking(request, questions, expected, stall, streams, short, progress.on_read, baseline, repeat)
     try:
+        if "protocols" in questions:
+            number = len(variants(request)) + 2
+            progress.say(f"protocols makes {number} requests, each of at most {request.timeout:g} s")
         with progress:
             run = ask(asking)
     except ValueError as error:
