@@ -107,7 +107,7 @@ def _unusable(pairs: Sequence[Pair]) -> str | None:
     for pair in pairs:
         for name, one in (("the baseline", pair.baseline), ("this address", pair.edge)):
             if one.status is None or not 200 <= one.status < 300:
-                return f"{name} gave nothing to compare: {why_none(one)[0]}"
+                return f"{name} gave nothing to compare: {why_none(one)[1]}"
             if not one.byte_count:
                 return f"{name} gave nothing to compare: no byte of a body came within {one.duration:.1f} s"
         kinds = [(one.header("content-type") or "").split(";")[0].strip().lower() for one in pair]
