@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 DEFAULT_STALL = 3.0
 DEFAULT_STREAMS = 10
+# gunicorn's keep-alive is 2 s by default: a request then meets a connection that is being closed.
+DEFAULT_PAUSE = 2.0
 DEFAULT_SHORT = "/"
 # What a browser accepts of an https URL.
 _BROWSERS = "gzip, deflate, br, zstd"
@@ -39,6 +41,7 @@ class Asking:
         expected: of the stream.
         stall: for backpressure, seconds for which the client does not read.
         streams: for concurrency, how many at once.
+        rounds, pause: how often, and how many seconds apart.
         short: for concurrency, the path at the same origin that is asked for meanwhile; any answer below 500 counts.
         on_read: as for `observe`; of several streams at once, it is called for each.
         baseline: the request to another address against which timing is judged.
@@ -55,6 +58,8 @@ class Asking:
     on_read: Callable[[Recorder], None] | None = None
     baseline: Request | None = None
     repeat: int | None = None
+    rounds: int = 1
+    pause: float = DEFAULT_PAUSE
 
 
 def ask(asking: Asking) -> Run:
@@ -160,8 +165,12 @@ def _ask_concurrently(asking: Asking) -> list[Observation]:
 
     asker = _in_thread(keep_asking)
     try:
-        streams = [_in_thread(lambda: _observe(asking, "concurrent")) for _ in range(asking.streams)]
-        observations = [*(stream.result() for stream in streams), alone]
+        observations = [alone]
+        for number in range(asking.rounds):
+            if number:
+                time.sleep(asking.pause)
+            streams = [_in_thread(lambda: _observe(asking, "concurrent")) for _ in range(asking.streams)]
+            observations += [stream.result() for stream in streams]
     finally:
         over.set()
     asker.result()

@@ -8,6 +8,8 @@ from streamproof.timing import SURELY_LATE
 from streamproof.verdict import Number, Result, Verdict, count, ms, to_ms
 
 _TOO_MANY_REQUESTS = 429
+# From the end of one round to the next, in seconds, at least.
+MIN_ROUND_PAUSE = 0.5
 
 
 def judge_concurrency(streams: Sequence[Observation], shorts: Sequence[Observation], alone: Observation) -> Verdict:
@@ -23,7 +25,8 @@ def judge_concurrency(streams: Sequence[Observation], shorts: Sequence[Observati
     answered = [one for one in streams if one.answered]
     verdicts = [judge(one) for one in streams if one not in refused and one not in unconnected]
     lags = [lag for answers in verdicts for one in answers if isinstance(lag := one.numbers.get("lag_max_ms"), float)]
-    at_once = _at_once(answered)
+    rounds = _rounds(streams)
+    at_once, of = min(((_at_once(one), len(one)) for one in rounds), key=lambda pair: pair[0] - pair[1], default=(0, 0))
     waited = max((one.header_at - one.request_sent_at for one in answered if one.header_at is not None), default=0.0)
     numbers: dict[str, Number] = {
         "streams": len(streams),
@@ -35,6 +38,8 @@ def judge_concurrency(streams: Sequence[Observation], shorts: Sequence[Observati
     }
     short, slow_short = _judge_shorts(answered, shorts, alone, numbers)
     all_streams = f"{count(len(streams), 'stream')} at once"
+    if len(rounds) > 1:
+        all_streams = f"{count(len(streams), 'stream')} in {len(rounds)} rounds"
     worst = f"; worst lag {ms(max(lags) / 1000)}" if lags else ""
 
     def verdict(result: Result, sentence: str) -> Verdict:
@@ -56,7 +61,7 @@ def judge_concurrency(streams: Sequence[Observation], shorts: Sequence[Observati
         return verdict("FAIL", f"{len(unconnected)} of {all_streams} got no connection: {unconnected[0].error}")
     if failed := first("FAIL"):
         return failed
-    if 0 < at_once < len(answered) and waited >= SURELY_LATE:
+    if 0 < at_once < of and waited >= SURELY_LATE:
         return verdict(
             "FAIL", f"only {at_once} of {all_streams} ran, others waited up to {ms(waited)} for their response"
         )
@@ -64,11 +69,22 @@ def judge_concurrency(streams: Sequence[Observation], shorts: Sequence[Observati
         return verdict("FAIL", f"{all_streams} kept a short request waiting")
     if unclear := first("INCONCLUSIVE"):
         return unclear
-    if at_once < len(streams):
+    if at_once < of:
         return verdict(
             "INCONCLUSIVE", f"of {all_streams} only {at_once} ran at the same time: ask for one that lasts some seconds"
         )
     return verdict("INCONCLUSIVE" if "short_max_ms" not in numbers else "PASS", f"{all_streams}, all in time and whole")
+
+
+def _rounds(streams: Sequence[Observation]) -> list[list[Observation]]:
+    """Group streams that were asked for at once: a round begins a while after the one before is over."""
+    rounds: list[list[Observation]] = []
+    for one in sorted(streams, key=lambda one: one.started_at):
+        if rounds and one.started_at < max(other.ended_at for other in rounds[-1]) + MIN_ROUND_PAUSE:
+            rounds[-1].append(one)
+        else:
+            rounds.append([one])
+    return rounds
 
 
 def _at_once(streams: Sequence[Observation]) -> int:

@@ -34,6 +34,21 @@ def short(record):
     return make
 
 
+def test_rounds_are_told_apart_and_a_refusal_in_one_fails(streams, short, record):
+    later = [
+        dataclasses.replace(one, started_at=one.started_at + 4, header_at=one.header_at + 4, ended_at=one.ended_at + 4)
+        for one in streams
+    ]
+    verdict = judge_concurrency([*streams, *later], [short(0.1, 0.05)], short(-1, 0.01))
+    assert (verdict.result, verdict.numbers["at_once"]) == ("PASS", 4)
+    assert verdict.sentence.startswith("8 streams in 2 rounds, all in time and whole")
+    refused = record([b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"])
+    later[0] = dataclasses.replace(refused, role="concurrent", started_at=SENT + 4, ended_at=SENT + 4.01)
+    verdict = judge_concurrency([*streams, *later], [short(0.1, 0.05)], short(-1, 0.01))
+    assert verdict.result == "FAIL"
+    assert verdict.sentence.startswith("1 of 8 streams in 2 rounds were refused (502 Bad Gateway), 7 were served")
+
+
 def test_streams_in_time_and_short_requests_answered_pass(streams, short):
     verdict = judge_concurrency(streams, [short(0.1, 0.05), short(0.4, 0.02), short(9, 8)], short(-1, 0.01))
     assert (verdict.result, verdict.sentence) == (

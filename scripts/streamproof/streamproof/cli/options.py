@@ -34,6 +34,8 @@ _BELONGS_TO: dict[str, Question] = {
     "read_timeout": "idle",
     "streams": "concurrency",
     "short": "concurrency",
+    "rounds": "concurrency",
+    "pause": "concurrency",
 }
 
 

@@ -1,13 +1,15 @@
 """The command `streamproof verify URL`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
-from streamproof.ask import DEFAULT_SHORT, DEFAULT_STALL, DEFAULT_STREAMS, Asking, ask, variants
+from streamproof.ask import DEFAULT_PAUSE, DEFAULT_SHORT, DEFAULT_STALL, DEFAULT_STREAMS, Asking, ask, variants
 from streamproof.cli import options
 from streamproof.cli.options import Comparison
 from streamproof.cli.output import EXIT_STATUS, Output
+from streamproof.concurrency import MIN_ROUND_PAUSE
 from streamproof.expected import Expected
 from streamproof.progress import Progress
 from streamproof.request import Request
@@ -27,20 +29,40 @@ from streamproof.run import Question
     show_default=True,
     help="For backpressure: stop reading for this time, at least 1.",
 )
-@click.option(
-    "--streams",
-    type=click.IntRange(min=2, max=100),
-    default=DEFAULT_STREAMS,
-    metavar="N",
-    show_default=True,
-    help="For concurrency: ask for this many at once, 2 to 100.",
-)
-@click.option(
-    "--short",
-    default=DEFAULT_SHORT,
-    metavar="PATH",
-    show_default=True,
-    help="For concurrency: what the same server must keep answering.",
+@options.gathered(
+    "load",
+    dict,
+    click.option(
+        "--streams",
+        type=click.IntRange(min=2, max=100),
+        default=DEFAULT_STREAMS,
+        metavar="N",
+        show_default=True,
+        help="For concurrency: ask for this many at once, 2 to 100.",
+    ),
+    click.option(
+        "--rounds",
+        type=click.IntRange(min=1, max=100),
+        default=1,
+        metavar="N",
+        show_default=True,
+        help="For concurrency: ask so often for that many. Finds what happens to idle connections.",
+    ),
+    click.option(
+        "--pause",
+        type=click.FloatRange(min=MIN_ROUND_PAUSE, max=1e4),
+        default=DEFAULT_PAUSE,
+        metavar="SECONDS",
+        show_default=True,
+        help="For concurrency: between two rounds; as long as the app keeps idle connections.",
+    ),
+    click.option(
+        "--short",
+        default=DEFAULT_SHORT,
+        metavar="PATH",
+        show_default=True,
+        help="For concurrency: what the same server must keep answering.",
+    ),
 )
 @options.output_options(options.json_option, options.save_option, options.html_option)
 def verify(
@@ -49,8 +71,7 @@ def verify(
     expected: Expected,
     comparison: Comparison,
     stall: float,
-    streams: int,
-    short: str,
+    load: dict[str, Any],
     output: Output,
 ) -> int:
     """Ask for URL and judge what comes back.
@@ -78,7 +99,16 @@ def verify(
     output.check()
     progress = Progress(wanted=not output.json)
     baseline, repeat = comparison.request(request), comparison.repeat
-    asking = Asking(request, questions, expected, stall, streams, short, progress.on_read, baseline, repeat)
+    asking = Asking(
+        request,
+        questions,
+        expected,
+        stall,
+        on_read=progress.on_read,
+        baseline=baseline,
+        repeat=repeat,
+        **load,
+    )
     try:
         if "protocols" in questions:
             number = len(variants(request)) + 2
