@@ -13,7 +13,7 @@ from streamproof import __version__
 from streamproof.judge import overall
 from streamproof.observation import Observation
 from streamproof.pace import pace_line
-from streamproof.timeline import Streams, Timeline, came_back, printable, timeline
+from streamproof.timeline import Streams, Timeline, came_back, printable, timeline, took
 from streamproof.verdict import Number, Verdict, ms
 
 _ASKED = {
@@ -66,7 +66,7 @@ def as_html(streams: Streams, verdicts: Sequence[Verdict]) -> str:
     for name, observation in streams:
         section = _add(body, "section")
         _add(section, "h2", "What came back" if len(streams) == 1 else name)
-        _add(section, "p", came_back(observation))
+        _add(section, "p", f"{came_back(observation)}, {took(observation)}")
         if line := pace_line(observation):
             _add(section, "p", line)
         for note in observation.notes:

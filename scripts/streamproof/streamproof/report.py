@@ -15,7 +15,7 @@ from streamproof.hops import Diagnosis, Hop
 from streamproof.judge import overall
 from streamproof.observation import Observation
 from streamproof.pace import pace, pace_line
-from streamproof.timeline import Streams, Timeline, came_back, printable, timeline
+from streamproof.timeline import Streams, Timeline, came_back, printable, timeline, took
 from streamproof.verdict import Number, Verdict, ms, to_ms
 
 # Where the output is not a terminal: fixed, so that logs can be compared.
@@ -41,6 +41,7 @@ def as_text(streams: Streams, verdicts: Sequence[Verdict], *, width: int = PLAIN
     parts: list[Text | Table] = [Text(printable(streams[0][1].url))]
     for name, observation in streams:
         parts.append(Text(_fixed(came_back(observation) if len(streams) == 1 else f"{name}: {came_back(observation)}")))
+        parts.append(Text(_fixed(took(observation))))
         parts += [Text(_fixed(note)) for note in (pace_line(observation), *observation.notes) if note]
         lines = _draw(timeline(observation), width)
         parts += [Text(), *lines, Text()] if lines else [Text()]

@@ -88,14 +88,21 @@ def _due(observation: Observation, *, rows: bool) -> int | None:
 def came_back(observation: Observation) -> str:
     """Say in a line what came back."""
     if observation.status is None:
-        return f"no response, {ms(observation.duration)} in all"
+        return "no response"
+    kind = (observation.header("content-type") or "").split(";")[0].strip()
     parts = [
         f"HTTP/{observation.http_version} {observation.status} {observation.reason}".rstrip(),
-        *([kind] if (kind := observation.header("content-type")) else []),
+        *([kind] if kind else []),
         observation.framing,
         count(observation.byte_count, "byte"),
         count(observation.units[1], observation.units[0]),
     ]
+    return ", ".join(parts)
+
+
+def took(observation: Observation) -> str:
+    """Say in a line when it came."""
+    parts = []
     if observation.header_at is not None:
         parts.append(f"header {ms(observation.header_at - observation.request_sent_at)}")
     if observation.ttfb is not None:
