@@ -124,6 +124,7 @@ def test_no_connection_ends_with_2_and_one_sentence(untouched, capsys, tmp_path)
         (["verify", "URL", "--for", "0"], "--for"),
         (["verify", "URL", "--for", "60"], "--for 60 does not fit into the time limit of 60 s"),
         (["verify", "URL", "--read-rate", "0"], "read-rate"),
+        (["verify", "URL", "--read-rate", "9"], "makes events late by itself"),
         (["verify", "URL", "-X", "G T"], "'G T' is not a method"),
         (["verify", "URL", "-X", "HEAD"], "HEAD has no body"),
         (["verify", "URL", "-d", "@/nowhere/body"], "cannot read /nowhere/body: No such file"),

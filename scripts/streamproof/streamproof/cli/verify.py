@@ -96,6 +96,10 @@ def verify(
     An app that sends the header X-Stream-Promise lets more be told: with rows=, bytes= and sha256= whether all arrived,
     with times=zeroed how late each row was. The README says how.
     """
+    if request.read_rate is not None and not set(questions) <= {"framing", "completeness", "idle"}:
+        raise click.UsageError(
+            "--read-rate makes events late by itself: it goes with --ask framing, completeness and idle alone"
+        )
     output.check()
     progress = Progress(wanted=not output.json)
     baseline, repeat = comparison.request(request), comparison.repeat
