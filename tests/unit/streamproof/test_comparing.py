@@ -40,8 +40,7 @@ def test_a_baseline_tells_the_app_from_the_path(serve, verify):
 
 def test_both_are_asked_twice_and_each_of_them_first_in_turn(server, verify):
     here, there = server(ONE_BY_ONE), server(ONE_BY_ONE)
-    status, said = verify(f"http://127.0.0.1:{here.port}/a", "--baseline", f"http://127.0.0.1:{there.port}/b")
-    assert (status, "as long after the request as at the baseline" in said) == (0, True)
+    verify(f"http://127.0.0.1:{here.port}/a", "--baseline", f"http://127.0.0.1:{there.port}/b")
     assert (len(here.requests), len(there.requests)) == (2, 2)
 
 
