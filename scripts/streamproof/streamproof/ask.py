@@ -91,7 +91,9 @@ def ask(asking: Asking) -> Run:
         if role in roles:
             observations += step()
             if all(one.ended in ("no_connection", "not_offered") for one in observations):
-                raise NothingObserved(observations[-1].error)
+                nothing = NothingObserved(observations[-1].error)
+                nothing.observations = observations
+                raise nothing
     return Run(list(asking.questions), observations)
 
 

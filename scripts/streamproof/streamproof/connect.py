@@ -13,7 +13,7 @@ from typing import Any
 
 import h11
 
-from streamproof.observation import Protocol
+from streamproof.observation import Observation, Protocol
 from streamproof.request import Request
 from streamproof.route import Proxy
 
@@ -25,7 +25,13 @@ _SMALL_BUFFER = 64 << 10
 
 
 class NothingObserved(Exception):
-    """No connection came about, so there is nothing to judge; the message is one sentence for the user."""
+    """No connection came about, so there is nothing to judge; the message is one sentence for the user.
+
+    Attributes:
+        observations: of what was tried, in a run of several requests.
+    """
+
+    observations: Sequence[Observation] = ()
 
 
 class NotOffered(NothingObserved):

@@ -1,5 +1,6 @@
 """Verdicts for people, as text for a terminal or a log, and for programs, as JSON."""
 
+import dataclasses
 import io
 import json
 import re
@@ -18,6 +19,8 @@ from streamproof.pace import pace, pace_line
 from streamproof.timeline import Streams, Timeline, came_back, printable, timeline, took
 from streamproof.verdict import Number, Verdict, ms, to_ms
 
+# The form of the JSON.
+SCHEMA = "streamproof report 1"
 # Where the output is not a terminal: fixed, so that logs can be compared.
 PLAIN_WIDTH = 100
 _MAX_WIDTH = 120  # longer lines are hard to read
@@ -71,45 +74,52 @@ def _printed(parts: Sequence[Text | Table], width: int, colour: bool) -> str:
     return "\n".join(line.rstrip() for line in file.getvalue().replace(_GLUE, " ").splitlines())
 
 
-def as_json(observation: Observation, verdicts: Sequence[Verdict]) -> str:
-    """Write one JSON object: the verdicts with their numbers, and a summary of the observation."""
+def as_json(observations: Sequence[Observation], verdicts: Sequence[Verdict]) -> str:
+    """Write one JSON object: the verdicts with their numbers, and a summary of each observation.
+
+    Its form is that of report.schema.json. A new member leaves `SCHEMA` as it is; one that goes, or means something
+    else, changes it.
+
+    Args:
+        observations: at least one; the first one's URL is what was asked for.
+        verdicts: about all of them; none where no connection came about.
+    """
+    asked = next((one for one in observations if one.role != "baseline"), observations[0])
+    report = {
+        "schema": SCHEMA,
+        "url": asked.url,
+        "verdict": overall(verdicts),
+        "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts],
+        "observations": [_summary(one) for one in observations],
+    }
+    return json.dumps(report, indent=2)
+
+
+def _summary(observation: Observation) -> dict[str, object]:
     ttfb, header_at = observation.ttfb, observation.header_at
-    return json.dumps(
-        {
-            "url": observation.url,
-            "verdict": overall(verdicts),
-            "verdicts": [
-                {
-                    "question": verdict.question,
-                    "result": verdict.result,
-                    "sentence": verdict.sentence,
-                    "numbers": verdict.numbers,
-                }
-                for verdict in verdicts
-            ],
-            "observation": {
-                "http_version": observation.http_version,
-                "status": observation.status,
-                "reason": observation.reason,
-                "content_type": observation.header("content-type"),
-                "notes": observation.notes,
-                "framing": observation.framing if observation.status is not None else None,
-                "ended": observation.ended,
-                "error": observation.error,
-                "bytes": observation.byte_count,
-                "rows": observation.row_count,
-                "events": observation.event_count,
-                "pace": pace([observation]),
-                "chunks": observation.chunk_count,
-                "reads": observation.read_count,
-                "sha256": observation.sha256,
-                "header_ms": None if header_at is None else to_ms(header_at - observation.request_sent_at),
-                "ttfb_ms": None if ttfb is None else to_ms(ttfb),
-                "duration_ms": to_ms(observation.duration),
-            },
-        },
-        indent=2,
-    )
+    return {
+        "role": observation.role,
+        "url": observation.url,
+        "protocol": observation.protocol,
+        "http_version": observation.http_version,
+        "status": observation.status,
+        "reason": observation.reason,
+        "content_type": observation.header("content-type"),
+        "notes": list(observation.notes),
+        "framing": observation.framing if observation.status is not None else None,
+        "ended": observation.ended,
+        "error": observation.error,
+        "bytes": observation.byte_count,
+        "rows": observation.row_count,
+        "events": observation.event_count,
+        "pace": pace([observation]),
+        "chunks": observation.chunk_count,
+        "reads": observation.read_count,
+        "sha256": observation.sha256,
+        "header_ms": None if header_at is None else to_ms(header_at - observation.request_sent_at),
+        "ttfb_ms": None if ttfb is None else to_ms(ttfb),
+        "duration_ms": to_ms(observation.duration),
+    }
 
 
 def diagnosis_as_text(

@@ -92,7 +92,7 @@ def verify(url, *options):
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         status = main(["verify", str(url), "--ask", "framing", "--ask", "completeness", "--json", *options])
-    return status, json.loads(out.getvalue())["observation"]
+    return status, json.loads(out.getvalue())["observations"][-1]
 
 
 def url_of(one, path="/"):

@@ -271,9 +271,9 @@ def test_json(good, capsys):
     assert answer["verdict"] == "PASS"
     assert [verdict["question"] for verdict in answer["verdicts"]] == ["framing", "completeness", "timing"]
     assert answer["verdicts"][2]["numbers"]["rows_judged"] == 3
-    assert answer["observation"]["bytes"] == 192
-    assert answer["observation"]["framing"] == "chunked"
-    assert 0 <= answer["observation"]["ttfb_ms"] < answer["observation"]["duration_ms"]
+    assert answer["observations"][0]["bytes"] == 192
+    assert answer["observations"][0]["framing"] == "chunked"
+    assert 0 <= answer["observations"][0]["ttfb_ms"] < answer["observations"][0]["duration_ms"]
 
 
 def test_expectations_and_limits_are_passed_on(serve, capsys):

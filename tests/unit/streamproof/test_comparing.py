@@ -144,7 +144,7 @@ def test_the_pace_is_in_the_json_and_on_the_page_and_of_several_runs_the_medians
     answer = json.loads(capsys.readouterr().out)
     found = {verdict["question"]: verdict["numbers"] for verdict in answer["verdicts"]}["pace"]
     assert found["runs"] == 2
-    for numbers in (found, answer["observation"]["pace"]):
+    for numbers in (found, answer["observations"][0]["pace"]):
         assert 200 < numbers["gap_p50_ms"] < 2000
         assert numbers["events_per_second"] < 5
     assert "6 events: first event after " in page.read_text()

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,7 @@ import click
 from rich.console import Console
 
 from streamproof.judge import overall
+from streamproof.observation import Observation
 from streamproof.page import as_html
 from streamproof.report import as_json, as_text
 from streamproof.run import Run
@@ -65,12 +67,17 @@ class Output:
         drawn = [(one.role, one) for one in run.observations if by_role.get(one.role) is one]
         streams = [(role, one) for role, one in drawn if role in ("stream", "stalled")] or drawn[:1]
         if self.json:
-            print_any(as_json(streams[0][1], verdicts))
+            print_any(as_json(run.observations, verdicts))
         else:
             print_text(lambda **style: as_text(streams, verdicts, **style))
         if self.html is not None:
             _replace(self.html, as_html(drawn, verdicts))
         return STATUS[overall(verdicts)]
+
+    def report_nothing(self, observations: Sequence[Observation]) -> None:
+        """Write as JSON, where that is wanted, what was tried when no connection came about."""
+        if self.json and observations:
+            print_any(as_json(observations, ()))
 
 
 class _Writer(Protocol):

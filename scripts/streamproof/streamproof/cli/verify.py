@@ -10,6 +10,7 @@ from streamproof.cli import options
 from streamproof.cli.options import Comparison
 from streamproof.cli.output import EXIT_STATUS, Output
 from streamproof.concurrency import MIN_ROUND_PAUSE
+from streamproof.connect import NothingObserved
 from streamproof.expected import Expected
 from streamproof.progress import Progress
 from streamproof.request import Request
@@ -121,4 +122,7 @@ def verify(
             run = ask(asking)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    except NothingObserved as error:
+        output.report_nothing(error.observations)
+        raise
     return output.report(run)
