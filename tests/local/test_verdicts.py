@@ -25,7 +25,7 @@ def test_good_edge_passes(good_edge: LocalEdge, verify: Verify) -> None:
     report = verify(good_edge.url + SHORT)
     assert report["exit"] == 0
     assert _results(report) == ("PASS", "PASS", "PASS")
-    assert report["observation"]["chunks"] == 12, "rows so far apart keep a chunk each"
+    assert report["observations"][0]["chunks"] == 12, "rows so far apart keep a chunk each"
 
 
 def test_buffering_does_not_delay_a_chunked_upstream(buffering_edge: LocalEdge, verify: Verify) -> None:
@@ -67,7 +67,7 @@ def test_broken_stream_through_http11_lacks_its_terminating_chunk(good_edge: Loc
     assert report["exit"] == 1
     assert _results(report)[:2] == ("FAIL", "FAIL")
     assert "no terminating chunk" in report["framing"]["sentence"]
-    assert report["observation"]["rows"] == 6
+    assert report["observations"][0]["rows"] == 6
 
 
 def test_broken_stream_through_http10_looks_complete_to_framing(
@@ -83,7 +83,7 @@ def test_broken_stream_through_http10_looks_complete_to_framing(
 def test_stream_that_breaks_off_before_its_first_row(good_edge: LocalEdge, verify: Verify) -> None:
     for url in (good_edge.app_url, good_edge.url):
         report = verify(url + "/measure?rows=3&fail_after=0")
-        assert report["observation"]["status"] == 200
+        assert report["observations"][0]["status"] == 200
         assert _results(report)[:2] == ("FAIL", "FAIL")
 
 

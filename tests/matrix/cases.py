@@ -149,7 +149,7 @@ CASES = [
         "nginx off, both Transfer-Encoding and Content-Length",
         "nginx off 1.1",
         f"/?framing=both&{SMALL}",
-        {"framing": ("INCONCLUSIVE", "the response is 502")},
+        {"framing": ("FAIL", "the response is 502")},
     ),
     Case(
         "nginx off, a row twice",
