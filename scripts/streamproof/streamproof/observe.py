@@ -216,7 +216,7 @@ class _Asker:
             notes.append("the certificate was not verified (--insecure)")
         host, port = route.place(self._target.host, self._target.port)
         if (host, port) != (self._target.host, self._target.port):
-            notes.append(f"connected to {host} port {port} (--connect-to)")
+            notes.append(f"connected to {f'[{host}]' if ':' in host else host}:{port} (--connect-to)")
         if (addresses := route.addresses(host, port)) and not route.proxy:
             notes.append(f"connected to {' or '.join(addresses)} (--resolve)")
         if route.unix_socket is not None:

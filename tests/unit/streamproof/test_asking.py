@@ -313,7 +313,7 @@ def test_what_is_no_proxy_is_refused(text):
 def test_another_address_is_asked_under_the_host_of_the_url_and_the_output_says_so(origin):
     one = origin()
     seen = verify("http://shop.test/x", "--connect-to", f"shop.test:80:127.0.0.1:{one.port}")[1]
-    assert seen["notes"] == [f"connected to 127.0.0.1 port {one.port} (--connect-to)"]
+    assert seen["notes"] == [f"connected to 127.0.0.1:{one.port} (--connect-to)"]
     seen = verify(f"http://shop.test:{one.port}/x", "--resolve", f"shop.test:{one.port}:127.0.0.1")[1]
     assert seen["notes"] == ["connected to 127.0.0.1 (--resolve)"]
     assert [asked.headers["host"] for asked in one.requests] == ["shop.test", f"shop.test:{one.port}"]
