@@ -26,7 +26,7 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash /srv || true
 FROM ${BASE}
 COPY --from=build /srv /srv
 WORKDIR /srv/app
-ENV PYTHONPATH=/srv/site-packages \
+ENV PYTHONPATH=/srv/site-packages:/srv/app/django-streamproof \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 # By number, so that Kubernetes can tell that it isn't root (runAsNonRoot).

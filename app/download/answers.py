@@ -7,8 +7,8 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseBase, StreamingHttpResponse
-from streams.middleware import slot
-from streams.registry import Mark
+from django_streamproof.middleware import slot
+from django_streamproof.registry import Mark
 
 from download.binary import binary_promise
 from download.formats import FORMATS, SSE
@@ -71,7 +71,7 @@ def no_more_rows() -> HttpResponse:
 
 
 def slot_of(request: HttpRequest, params: CsvParams) -> AbstractContextManager[HttpResponse | None]:
-    """Hold a slot where the CSV in a single piece takes long or much memory; see `streams.middleware.slot`."""
+    """Hold a slot where the CSV in one piece takes long or much memory; see `django_streamproof.middleware.slot`."""
     if params.rows > _LARGE:
         return slot(request, _WHOLE)
     return slot(request) if params.delay_ms else nullcontext()

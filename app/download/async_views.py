@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from streams import streaming
-from streams.batching import abatched, csv_batched
+from django_streamproof import streaming
+from django_streamproof.batching import abatched, csv_batched
 
 from download.answers import CSV, binary_headers, measured, no_more_rows, slot_of, stream, takes, whole_csv
 from download.binary import binary_chunks

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from streams import pause
+from django_streamproof import pause
 
 # Seconds for which a stream that never waits may keep an event loop from all its other connections.
 _TURN = 0.005

@@ -6,8 +6,8 @@ For WSGI, where a thread serves each request and may wait. For ASGI there are th
 from collections.abc import Iterator
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from streams import streaming
-from streams.batching import batched, csv_batched
+from django_streamproof import streaming
+from django_streamproof.batching import batched, csv_batched
 
 from download.answers import CSV, binary_headers, measured, no_more_rows, slot_of, stream, takes, whole_csv
 from download.binary import binary_chunks

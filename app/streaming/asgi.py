@@ -8,7 +8,7 @@ from asgiref.sync import ThreadSensitiveContext
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
-from streams.asgi import refuse_websocket
+from django_streamproof.asgi import refuse_websocket
 
 # So that the views are the asynchronous ones, whoever runs this.
 os.environ["WORKER_CLASS"] = "asgi"

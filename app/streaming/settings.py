@@ -6,7 +6,7 @@ Environment:
     DJANGO_DEBUG: true or false, false by default.
     DJANGO_SECRET_KEY: random at each start by default.
 
-streams.environment reads what is of streams and logs.
+django_streamproof.environment reads what is of streams and logs.
 A value that cannot be used stops the start with ImproperlyConfigured, which says what is wrong.
 """
 
@@ -15,7 +15,7 @@ import re
 import secrets
 
 from django.core.exceptions import ImproperlyConfigured
-from streams import logs
+from django_streamproof import logs
 
 
 def _flag(name: str) -> bool:
@@ -58,11 +58,11 @@ TIME_ZONE = "UTC"
 # Without GZipMiddleware: of a synchronous stream it hands on nothing until zlib has enough for a block, so short rows
 # all arrive at the end; of an asynchronous one it makes a gzip file for each chunk.
 MIDDLEWARE = [
-    "streams.requests.logged",
-    "streams.middleware.bounded",
-    "streams.middleware.head_without_body",
+    "django_streamproof.requests.logged",
+    "django_streamproof.middleware.bounded",
+    "django_streamproof.middleware.head_without_body",
     # Before CommonMiddleware, which checks Host: the kubelet sends the pod's IP.
-    "health.middleware.probes",
+    "django_streamproof.health.probes",
     "django.middleware.security.SecurityMiddleware",
     # Enforces ALLOWED_HOSTS. It gives other responses a Content-Length, but leaves streaming ones alone.
     "django.middleware.common.CommonMiddleware",

@@ -1,5 +1,6 @@
-"""Which path is answered by which view; /livez, /readyz and /metrics are answered earlier, by health.middleware."""
+"""Which path is answered by which view; django_streamproof.health answers /livez, /readyz and /metrics earlier."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +10,8 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from download import async_views, views
 from page import views as page
-from streams.environment import WORKER_CLASS
 
-downloads = async_views if WORKER_CLASS == "asgi" else views
+downloads = async_views if os.environ.get("WORKER_CLASS") == "asgi" else views
 
 
 def _safe(path: str, view: Callable[..., Any]) -> URLPattern:

@@ -346,8 +346,8 @@ def memory_csv(task: dict[str, Any]) -> dict[str, Any]:
 
 def stages(task: dict[str, Any]) -> dict[str, Any]:
     """Make CSV rows and send them nowhere; tell the CPU time up to each stage. Runs in the folder of the app."""
+    from django_streamproof.batching import batched, csv_batched
     from download.rows import csv_records, csv_rows
-    from streams.batching import batched, csv_batched
 
     rows = task["rows"]
     ways: dict[str, Callable[[], Iterable[Any]]] = {

@@ -302,7 +302,7 @@ def test_the_same_streams_come_from_an_event_loop(other: Release) -> None:
     _, broken = other.stream("rows=8&size=64&delay_ms=500&fail_after=4")
     assert broken["framing"]["result"] == broken["completeness"]["result"] == "FAIL"
     assert other.outcome("rows=8&size=64&delay_ms=500&fail_after=4") == "source_error"
-    assert "streams.workers.EventLoop" in other.kubectl("logs", "-l", LABEL, "--tail=-1")
+    assert "django_streamproof.workers.EventLoop" in other.kubectl("logs", "-l", LABEL, "--tail=-1")
 
 
 def test_an_existing_secret_takes_the_place_of_the_one_that_was_made(other: Release) -> None:

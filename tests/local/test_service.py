@@ -261,7 +261,7 @@ from django.conf import settings
 from django.http import StreamingHttpResponse
 from django.urls import path
 if not BOUNDED:
-    settings.MIDDLEWARE.remove("streams.middleware.bounded")
+    settings.MIDDLEWARE.remove("django_streamproof.middleware.bounded")
 from streaming.asgi import application
 import streaming.urls
 
@@ -472,7 +472,7 @@ def test_every_line_is_json_or_text_for_people(start: Start, worker: str) -> Non
     ("environment", "sentence"),
     [
         ({"STREAMS_PER_WORKER": "4"}, "Error: STREAMS_PER_WORKER is '4', but must be a whole number from 1 to 3, less"),
-        ({"WORKER_CLASS": "gevent"}, "Error: WORKER_CLASS is 'gevent', but must be gthread, asgi or sync."),
+        ({"WORKER_CLASS": "gevent"}, "Error: WORKER_CLASS is 'gevent', but must be gthread or asgi."),
         (
             {"WORKER_CLASS": "asgi", "STREAMS_PER_WORKER": "0"},
             "Error: STREAMS_PER_WORKER is '0', but must be a whole number from 1 to 100000.",

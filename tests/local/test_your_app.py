@@ -161,7 +161,7 @@ def head_seconds(service: Service) -> float:
 
 
 def test_without_bounded_streams_take_all_threads_and_leave_no_trace(start: Start) -> None:
-    service = start(without("streams.middleware.bounded"), streams=1)
+    service = start(without("django_streamproof.middleware.bounded"), streams=1)
     streams = [service.open("/ticks") for _ in range(2)]
     with pytest.raises(TimeoutError):
         service.get("/readyz", timeout=1)
@@ -174,11 +174,11 @@ def test_without_bounded_streams_take_all_threads_and_leave_no_trace(start: Star
 
 
 def test_without_head_without_body_head_runs_the_whole_stream(start: Start) -> None:
-    assert head_seconds(start(without("streams.middleware.head_without_body"))) > 3
+    assert head_seconds(start(without("django_streamproof.middleware.head_without_body"))) > 3
 
 
 def test_without_logged_a_request_has_no_line_and_no_id(start: Start) -> None:
-    service = start(without("streams.requests.logged"))
+    service = start(without("django_streamproof.requests.logged"))
     connection, response = service.open("/nowhere")
     connection.close()
     assert "X-Request-ID" not in response.headers
@@ -186,7 +186,7 @@ def test_without_logged_a_request_has_no_line_and_no_id(start: Start) -> None:
 
 
 def test_without_the_probes_a_pod_never_gets_ready(start: Start) -> None:
-    service = start(without("health.middleware.probes"))
+    service = start(without("django_streamproof.health.probes"))
     assert {service.get(path)[0] for path in ("/readyz", "/livez", "/metrics")} == {404}
 
 

@@ -6,7 +6,7 @@ Environment: PROJECT_FOLDER, where its database and files are.
 import os
 from pathlib import Path
 
-from streams import logs
+from django_streamproof import logs
 
 FOLDER = Path(os.environ["PROJECT_FOLDER"])
 ALLOWED_HOSTS = ["localhost", "127.0.0.1"]
@@ -34,10 +34,10 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
-    "streams.requests.logged",
-    "streams.middleware.bounded",
-    "streams.middleware.head_without_body",
-    "health.middleware.probes",
+    "django_streamproof.requests.logged",
+    "django_streamproof.middleware.bounded",
+    "django_streamproof.middleware.head_without_body",
+    "django_streamproof.health.probes",
     "django.middleware.security.SecurityMiddleware",
     # Synchronous alone, so under ASGI Django calls it and all above in a thread.
     "whitenoise.middleware.WhiteNoiseMiddleware",

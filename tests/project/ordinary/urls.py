@@ -1,10 +1,11 @@
+import os
+
 from django.contrib import admin
 from django.urls import path
-from streams.environment import WORKER_CLASS
 
 from ordinary import views
 
-asynchronous = WORKER_CLASS == "asgi"
+asynchronous = os.environ.get("WORKER_CLASS") == "asgi"
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("rows", views.async_rows if asynchronous else views.rows),

@@ -11,7 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.db import connections, transaction
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
-from streams import streaming
+from django_streamproof import streaming
 
 from ordinary.models import Order
 

@@ -16,9 +16,9 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
+from django_streamproof.batching import AGE, SIZE, abatched, batched, csv_batched
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streams.batching import AGE, SIZE, abatched, batched, csv_batched
 
 # An age that no test reaches, on however busy a machine.
 NEVER = 3600.0
@@ -431,7 +431,7 @@ def test_at_most_64_records_are_taken_before_size_and_age_are_looked_at(monkeypa
         looks.append(taken)
         return len(looks) * 1e-9
 
-    monkeypatch.setattr("streams.batching.time.monotonic", look)
+    monkeypatch.setattr("django_streamproof.batching.time.monotonic", look)
     assert len(list(csv_batched(source(), age=NEVER))) == 1
     assert max(later - earlier for earlier, later in itertools.pairwise(looks)) == 64
 

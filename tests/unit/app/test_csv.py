@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from django.test import AsyncRequestFactory, Client
+from django_streamproof.batching import SIZE, abatched
 from download import async_views, views
 from download.pacing import Pause, Steps, sleeping
 from download.rows import csv_rows
-from streams.batching import SIZE, abatched
 
 BODY = b"One,Two,Three\r\n" + b"".join(b"Hello,world,%d\r\n" % number for number in range(1, 100))
 
@@ -106,7 +106,7 @@ def test_batches_with_a_delay_wait_and_are_joined_under_asgi_too(monkeypatch: py
 
 def test_batches_of_fast_rows_are_full(wsgi: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = itertools.count(step=1e-9)
-    monkeypatch.setattr("streams.batching.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("django_streamproof.batching.time.monotonic", lambda: next(ticks))
     batches = wsgi("GET", "/download_csv_streaming?rows=20000&chunk=batch").chunks
     assert len(batches) == 6
     assert all(SIZE <= len(batch) < SIZE * 5 / 4 for batch in batches[:-1])

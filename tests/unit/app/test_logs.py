@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from django.test import Client, RequestFactory
+from django_streamproof.logs import Formatter, config
+from django_streamproof.requests import client_of
 from hypothesis import given
 from hypothesis import strategies as st
-from streams.logs import Formatter, config
-from streams.requests import client_of
 
 
 def _record(message: str, *args: object, **attributes: object) -> logging.LogRecord:
@@ -120,7 +120,7 @@ def test_a_long_path_is_cut_so_that_the_line_is_not_torn_apart(
 def test_refused_stream_is_told_in_the_line_of_its_request(
     client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.registry.registry.limit", 0)
+    monkeypatch.setattr("django_streamproof.registry.registry.limit", 0)
     with caplog.at_level(logging.INFO):
         assert client.get("/measure").status_code == 503
     assert [(record.name, _fields(record)["outcome"]) for record in caplog.records] == [("streams.requests", "refused")]

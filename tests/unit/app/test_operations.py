@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from django_streamproof import metrics
+from django_streamproof.logs import Formatter
+from django_streamproof.registry import Registry
+from django_streamproof.stream import Outcome, Stream
 from prometheus_client import REGISTRY, generate_latest
-from streams import metrics
-from streams.logs import Formatter
-from streams.registry import Registry
-from streams.stream import Outcome, Stream
 
 PAGE = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
 OUTCOMES = set(get_args(Outcome))

@@ -19,7 +19,6 @@ NAMES = (
     "FORWARDED_ALLOW_IPS",
     "LOG_FORMAT",
     "STREAM_SECONDS",
-    "WORKER_CLASS",
 )
 
 
@@ -69,7 +68,6 @@ def test_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
         for value in ("", ",", "a,,b", "http://a", "a:80", "a b", "a/b", "*.example.com", "a..b", "::1")
     ]
     + [("DJANGO_SECRET_KEY", "")]
-    + [("WORKER_CLASS", value) for value in ("", "ASGI", "gevent")]
     + [("LOG_FORMAT", value) for value in ("", "JSON", "xml")]
     + [("STREAM_SECONDS", value) for value in ("", "0", "-1", "1.5", "86401", "\u0663", "1" * 5000)]
     + [("FORWARDED_ALLOW_IPS", value) for value in ("", "edge", "10.0.0.1,", "10.0.0.1/8", "*,10.0.0.1")],
@@ -96,5 +94,8 @@ def _settings(monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[str, 
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    read = [runpy.run_path(str(APP / file)) for file in ("streams/environment.py", "streaming/settings.py")]
+    read = [
+        runpy.run_path(str(APP / file))
+        for file in ("django-streamproof/django_streamproof/environment.py", "streaming/settings.py")
+    ]
     return read[0] | read[1]

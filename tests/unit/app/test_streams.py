@@ -10,12 +10,12 @@ import pytest
 from django.core.signals import request_finished
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.test import RequestFactory
+from django_streamproof import middleware, registry, stream
+from django_streamproof.batching import batched
+from django_streamproof.middleware import bounded
+from django_streamproof.registry import Registry, StreamStopped, pause
+from django_streamproof.workers import _Connection, bound
 from prometheus_client import REGISTRY
-from streams import middleware, registry, stream
-from streams.batching import batched
-from streams.middleware import bounded
-from streams.registry import Registry, StreamStopped, pause
-from streams.workers import _Connection, bound
 
 Served = tuple[HttpResponseBase, Iterator[bytes]]
 

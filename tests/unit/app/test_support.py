@@ -2,8 +2,8 @@
 
 import gunicorn
 import pytest
+from django_streamproof import support
 from gunicorn.asgi.protocol import ASGIProtocol
-from streams import support
 
 
 @pytest.mark.parametrize("version", [(3, 12, 0), (3, 12, 8), (3, 13, 0), (3, 13, 1)])

@@ -6,7 +6,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from health import middleware
+from django_streamproof import health
 from streaming.urls import urlpatterns
 
 from tests.endpoints import DOWNLOADS, METRICS, PAGE, PROBES
@@ -16,7 +16,7 @@ DEMO = Path(__file__).parents[3] / "docs" / "demo.md"
 
 def test_the_app_answers_these_paths_and_no_other() -> None:
     assert sorted(f"/{each.pattern}" for each in urlpatterns) == sorted([*PAGE, *DOWNLOADS])
-    assert sorted(middleware._VIEWS) == sorted([*PROBES, METRICS])
+    assert sorted(health._VIEWS) == sorted([*PROBES, METRICS])
 
 
 def test_the_page_about_the_demo_lists_them_with_their_parameters() -> None:

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from django.core.wsgi import get_wsgi_application
 from django.test import AsyncRequestFactory, RequestFactory
+from django_streamproof.batching import batched, csv_batched
 from download import async_views
 from download.rows import csv_records
 from gunicorn.config import Config
 from gunicorn.http.wsgi import Response
-from streams.batching import batched, csv_batched
 
 MIB = 1 << 20
 ROWS = 100_000

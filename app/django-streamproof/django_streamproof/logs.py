@@ -7,7 +7,7 @@ import traceback
 from contextvars import ContextVar
 from typing import Any
 
-from streams.environment import LOG_FORMAT
+from django_streamproof.environment import LOG_FORMAT
 
 # A line that is longer than 4096 bytes, in JSON, may be torn apart by another worker's. A message holds what a
 # client sent, as a Host of 8 KB.
@@ -122,10 +122,10 @@ def config(*, mail: bool = True) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": "streams.logs.Formatter", "form": LOG_FORMAT}},
+        "formatters": {"line": {"()": "django_streamproof.logs.Formatter", "form": LOG_FORMAT}},
         "filters": {
-            "exceptions": {"()": "streams.logs.Exceptions"},
-            "no_traceback": {"()": "streams.logs.NoTraceback"},
+            "exceptions": {"()": "django_streamproof.logs.Exceptions"},
+            "no_traceback": {"()": "django_streamproof.logs.NoTraceback"},
             "require_debug_false": {"()": "django.utils.log.RequireDebugFalse"},
         },
         "handlers": {

@@ -4,9 +4,10 @@ from collections.abc import Generator
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotFound
 from django.views.decorators.http import require_safe
-from streams.around import around
-from streams.metrics import metrics
-from streams.registry import registry
+
+from django_streamproof.around import around
+from django_streamproof.metrics import metrics
+from django_streamproof.registry import registry
 
 _TEXT = "text/plain"
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from streams.registry import Mark
+from django_streamproof.registry import Mark
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -11,9 +11,10 @@ View = TypeVar("View", bound=Callable[..., Any])
 def streaming(*, limit: int | None = None, seconds: float | None = None) -> Callable[[View], View]:
     """Mark a view that streams, or that costs as much: it gets its slot before it runs, or is not run at all.
 
-    Before every middleware that comes after `streams.middleware.bounded`, and before a transaction by ATOMIC_REQUESTS.
-    A view without the mark has done its work, such as writing rows, when its stream is refused. The slot is kept until
-    the response is sent, also one in a single piece. For a class, `method_decorator(streaming(), name="dispatch")`.
+    Before every middleware that comes after `django_streamproof.middleware.bounded`, and before a transaction by
+    ATOMIC_REQUESTS. A view without the mark has done its work, such as writing rows, when its stream is refused. The
+    slot is kept until the response is sent, also one in a single piece. For a class,
+    `method_decorator(streaming(), name="dispatch")`.
 
     Args:
         limit: how many of this view's responses a worker may have open, within its STREAMS_PER_WORKER; None for all.

@@ -9,9 +9,9 @@ from collections.abc import Generator, Sequence
 
 from django.http import HttpRequest, HttpResponseBase
 
-from streams import logs
-from streams.around import around
-from streams.environment import TRUSTED_EDGES
+from django_streamproof import logs
+from django_streamproof.around import around
+from django_streamproof.environment import TRUSTED_EDGES
 
 # Not "requests": that is the library's of this name, which many projects quiet.
 logger = logging.getLogger("streams.requests")

@@ -1,4 +1,4 @@
-"""gunicorn's workers, for responses that stream: with threads, with an event loop, and for one request at a time.
+"""gunicorn's workers, for responses that stream: with threads and with an event loop.
 
 Classes and not hooks in gunicorn.conf.py, as there is none for SIGTERM in a worker.
 """
@@ -20,11 +20,10 @@ from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 from gunicorn.workers.gasgi import ASGIWorker
 from gunicorn.workers.gthread import ThreadWorker
-from gunicorn.workers.sync import SyncWorker
 
-from streams import support
-from streams.asgi import refuse_websocket, serve_with_room
-from streams.registry import of_request, registry
+from django_streamproof import support
+from django_streamproof.asgi import refuse_websocket, serve_with_room
+from django_streamproof.registry import of_request, registry
 
 # Kept free for short requests, the probes among them, as far as there are enough threads.
 _FREE_THREADS = 4
@@ -46,7 +45,7 @@ def _stop_streams(graceful_timeout: int) -> None:
     registry.stop_within(graceful_timeout - min(_SECONDS_BEFORE, graceful_timeout / 2))
 
 
-class _Stopping:
+class Stopping:
     """What the workers that serve WSGI have in common.
 
     They take signals as Python does, break off and log what they cannot finish, and lose no slot.
@@ -70,7 +69,7 @@ class _Stopping:
         super().handle_quit(sig, frame)  # type: ignore[misc]
 
 
-class Threads(_Stopping, ThreadWorker):  # type: ignore[misc]
+class Threads(Stopping, ThreadWorker):  # type: ignore[misc]
     """gthread with a bound on streams."""
 
     @classmethod
@@ -255,22 +254,10 @@ class _Connection(ASGIProtocol):  # type: ignore[misc]
         scope: dict[str, Any] = super()._build_http_scope(request, sockname, peername)
         # What gthread offers as `gunicorn.socket`. Only from the event loop's own thread.
         abort = self.transport.abort
-        scope.setdefault("extensions", {})["streams.hang_up"] = lambda: self.worker.loop.call_soon_threadsafe(abort)
+        scope.setdefault("extensions", {})["django_streamproof.hang_up"] = lambda: (
+            self.worker.loop.call_soon_threadsafe(abort)
+        )
         return scope
-
-
-class OneAtATime(_Stopping, SyncWorker):  # type: ignore[misc]
-    """gunicorn's sync worker, to be shown its limits: not for streams.
-
-    It serves one request at a time, so a stream holds up all others, and probes. While it writes it gives no sign of
-    life, so a stream that is longer than `timeout` is cut.
-    """
-
-    @classmethod
-    def check_config(cls, cfg: Any, log: Any) -> None:
-        """Stop gunicorn with a sentence when it is given threads: a worker named sync would become a gthread one."""
-        if cfg.threads != 1:
-            raise RuntimeError(f"threads is {cfg.threads}, but the sync worker has none: leave --threads out.")
 
 
 def bound(threads: int, asked: str | None) -> int:

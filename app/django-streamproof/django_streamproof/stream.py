@@ -12,8 +12,8 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import IO, Any, Literal, Self
 
-from streams import metrics
-from streams.registry import Held, Mark, Registry, StreamStopped, begun, current
+from django_streamproof import metrics
+from django_streamproof.registry import Held, Mark, Registry, StreamStopped, begun, current
 
 Outcome = Literal["completed", "client_gone", "source_error", "stopped", "refused"]
 

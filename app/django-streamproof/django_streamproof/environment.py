@@ -4,9 +4,8 @@
         Only from there X-Forwarded-For and X-Forwarded-Proto are believed. By default 127.0.0.1,::1.
     LOG_FORMAT: json or text, json by default.
     STREAM_SECONDS: how long a stream may last, 1 to 86400; 960 by default.
-    WORKER_CLASS: gthread, asgi or sync, gthread by default; gunicorn.conf.py says what it means.
 
-gunicorn.conf.py also reads STREAMS_PER_WORKER: how many streams a worker may have open.
+django_streamproof.gunicorn also reads WORKER_CLASS and STREAMS_PER_WORKER.
 A value that cannot be used stops the start with ImproperlyConfigured, which says what is wrong.
 """
 
@@ -17,7 +16,12 @@ import re
 from django.core.exceptions import ImproperlyConfigured
 
 
-def _choice(name: str, *options: str) -> str:
+def choice(name: str, *options: str) -> str:
+    """Return one of the options, the first by default.
+
+    Raises:
+        ImproperlyConfigured: the variable is something else.
+    """
     value = os.environ.get(name, options[0])
     if value not in options:
         raise ImproperlyConfigured(f"{name} is {value!r}, but must be {', '.join(options[:-1])} or {options[-1]}.")
@@ -43,8 +47,7 @@ def _number(name: str, default: int, lowest: int, highest: int) -> int:
     return int(value)
 
 
-LOG_FORMAT = _choice("LOG_FORMAT", "json", "text")
+LOG_FORMAT = choice("LOG_FORMAT", "json", "text")
 # 15 minutes, which the demo's measuring stream may last, and one for what comes on top of its pauses.
 STREAM_SECONDS = _number("STREAM_SECONDS", default=960, lowest=1, highest=86_400)
 TRUSTED_EDGES = _networks("FORWARDED_ALLOW_IPS", default="127.0.0.1,::1")
-WORKER_CLASS = _choice("WORKER_CLASS", "gthread", "asgi", "sync")

@@ -13,11 +13,11 @@ from django.db import connections
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import Resolver404, resolve
 
-from streams import metrics
-from streams.around import around
-from streams.environment import STREAM_SECONDS
-from streams.registry import Mark, Place, begun, registry
-from streams.stream import AsyncBody, Body, SentFile, Stream, unlogged
+from django_streamproof import metrics
+from django_streamproof.around import around
+from django_streamproof.environment import STREAM_SECONDS
+from django_streamproof.registry import Mark, Place, begun, registry
+from django_streamproof.stream import AsyncBody, Body, SentFile, Stream, unlogged
 
 logger = logging.getLogger("streams")
 
@@ -42,10 +42,10 @@ def bounded(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpRespo
     """Give each stream a slot, a time limit and an account, or refuse it with 503 when all slots are taken.
 
     A thread serves one stream for as long as it lasts. With every thread in one, the probes would wait, and the kubelet
-    would kill a pod full of healthy streams. A view that is marked by `streams.streaming` has its slot before it runs.
-    Another has run by then, but its generator has not been started.
+    would kill a pod full of healthy streams. A view that is marked by `django_streamproof.streaming` has its slot
+    before it runs. Another has run by then, but its generator has not been started.
 
-    Outside of what changes the body, to count what is sent, and inside of `streams.requests.logged`.
+    Outside of what changes the body, to count what is sent, and inside of `django_streamproof.requests.logged`.
 
     Raises:
         WrongIterator: under ASGI a synchronous iterator, or under WSGI an asynchronous one. Django would collect all of
@@ -224,11 +224,11 @@ def _refusal(request: HttpRequest) -> HttpResponse:
 def _hang_up(request: HttpRequest) -> None:
     """Wake what is sending to a client that doesn't read, and let no further byte out.
 
-    gunicorn hands the socket over in the WSGI environ, and streams.workers.EventLoop a function in the ASGI scope.
-    Elsewhere, as in runserver, the stream ends with its next chunk.
+    gunicorn hands the socket over in the WSGI environ, and django_streamproof.workers.EventLoop a function in the ASGI
+    scope. Elsewhere, as in runserver, the stream ends with its next chunk.
     """
     if isinstance(request, ASGIRequest):
-        hang_up = request.scope.get("extensions", {}).get("streams.hang_up")
+        hang_up = request.scope.get("extensions", {}).get("django_streamproof.hang_up")
         if hang_up:
             hang_up()
         return

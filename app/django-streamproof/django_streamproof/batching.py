@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.db import connections
 
-from streams.registry import StreamStopped, current
+from django_streamproof.registry import StreamStopped, current
 
 SIZE = 64 << 10
 AGE = 0.05
