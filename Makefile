@@ -4,7 +4,7 @@
 # and docs: local for without a cluster).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo kind-up image sbom package push verify logs kind-down clean local docs docs-shell test test-chart test-full test-recovery test-unit faults edges bench bench-clients bench-curves lint mutants
+.PHONY: help demo kind-up image wheels sbom package push verify logs kind-down clean local docs docs-shell test test-chart test-full test-recovery test-unit faults edges bench bench-clients bench-curves lint mutants
 
 # Where no image registry can be reached, this builds what would have been pulled. Without it only upstream's images are used.
 export FROM_REGISTRIES := k8s/from-registries/build.py
@@ -24,6 +24,9 @@ kind-up: .venv/complete ## bring up a kind cluster with an edge (EDGE=envoy-gate
 
 image: .venv/complete ## build the demo's image and streamproof's, or with PROJECT=folder yours, and load them into the cluster
 	@$(CLUSTER_COMMAND) image
+
+wheels: .venv/complete ## build the wheel of django-streamproof into build/wheels, for a project of yours
+	@$(CLUSTER_COMMAND) wheels
 
 sbom: .venv/complete ## write which packages the images hold, as CycloneDX, into build/
 	@$(CLUSTER_COMMAND) sbom

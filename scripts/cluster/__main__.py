@@ -113,6 +113,12 @@ def logs(cluster: kind.Cluster) -> None:
 
 
 @main.command()
+def wheels() -> None:
+    """Build the wheel of django-streamproof, for the images of projects that use it."""
+    images.wheels()
+
+
+@main.command()
 def sbom() -> None:
     """Write what the images hold, as CycloneDX."""
     engine.ensure()

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ VERSION = "0.1.0"  # appVersion in chart/Chart.yaml
 APP = f"streaming-demo:{VERSION}"
 STREAMPROOF = f"streamproof:{VERSION}"
 # With their folders.
+PACKAGE = ROOT / "app" / "django-streamproof"
+WHEELS = ROOT / "build" / "wheels"
 OURS = {STREAMPROOF: ROOT / "scripts" / "streamproof", APP: ROOT / "app"}
 
 # Built for kind v0.33.0; Kubernetes 1.35 is the newest that the last ingress-nginx chart supports.
@@ -162,6 +165,23 @@ def project(folder: str) -> tuple[str, Path]:
     return f"{path.name}:{VERSION}", path
 
 
+def wheels() -> Path:
+    """Build the wheel of django-streamproof, the same for the same sources, and return its folder.
+
+    Raises:
+        Trouble: it could not be built.
+    """
+    for old in WHEELS.glob("django_streamproof-*.whl"):
+        old.unlink()
+    # Of a copy, as setuptools writes beside its sources.
+    with tempfile.TemporaryDirectory() as folder:
+        left_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        source = shutil.copytree(PACKAGE, Path(folder) / "source", ignore=left_out)
+        command = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", WHEELS, source)
+        run.step("Build the wheel of django-streamproof", *command, env={"SOURCE_DATE_EPOCH": "315532800"})
+    return WHEELS
+
+
 def build(images: Images, wanted: Mapping[str, Path]) -> None:
     """Build images.
 
@@ -170,7 +190,7 @@ def build(images: Images, wanted: Mapping[str, Path]) -> None:
         wanted: name of each, and its folder.
 
     Raises:
-        Trouble: docker build failed.
+        Trouble: the wheel could not be built, or docker build failed.
     """
     arguments = {"BASE": images.base, "BUILDER": images.builder}
     options = [f"--build-arg={name}={value}" for name, value in arguments.items() if value]
@@ -179,6 +199,8 @@ def build(images: Images, wanted: Mapping[str, Path]) -> None:
     for name, folder in wanted.items():
         labels = {"version": VERSION} if name in OURS else {}
         if name == APP:
+            shutil.rmtree(folder / "wheels", ignore_errors=True)
+            shutil.copytree(wheels(), folder / "wheels")
             labels |= {
                 "title": "django-streaming-kubernetes",
                 "description": "Django responses that stream, behind a Kubernetes edge",
