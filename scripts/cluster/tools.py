@@ -1,6 +1,6 @@
 """kind, helm, kubectl and Go: found on PATH in a version that fits, or installed at a pinned one into bin/.
 
-And a Chromium for the tests: found on PATH, or installed as a Debian package.
+And for the tests a Chromium and PostgreSQL: those of the machine, or Debian's.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _TOOLS = {
 _GO = (1, 26)
 _CHROMIUM = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 _CHROME_OF_MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"  # not on PATH
+_POSTGRESQL = Path("/usr/lib/postgresql")
 _KUBECTL_VERSION = "v1.36.2"  # of k8s.io/kubectl in tools/go.mod, which names the library v0.36.2
 
 
@@ -114,6 +115,41 @@ def chromium() -> str:
     # Chromium shows no text without a font, and depends on none.
     engine.apt_install("chromium", "fonts-dejavu-core")
     return "/usr/bin/chromium"
+
+
+def postgresql(folder: Path) -> tuple[Path, dict[str, str]]:
+    """Return the folder of PostgreSQL's programs and the variables that they need.
+
+    Those of the machine; else Debian's packages are unpacked and not installed: that would start a server, and a later
+    removal would take along all databases, whoever's they are. `make clean` removes the packages with the cache.
+
+    Args:
+        folder: to unpack into, for as long as the programs run.
+
+    Raises:
+        Trouble: there is none and it is not ours to fetch, or that failed.
+    """
+    # Debian keeps initdb and postgres off PATH.
+    for found in (*sorted(_POSTGRESQL.glob("*/bin/initdb"), reverse=True), shutil.which("initdb")):
+        if found:
+            return Path(found).resolve().parent, {}
+    packages = CACHE / "postgresql"
+    if not packages.exists():
+        if not shutil.which("apt-get") or os.geteuid() != 0:
+            raise Trouble(
+                "no PostgreSQL is on this machine, and the tests of a project need one: install it, and run this again "
+                "(on Debian and Ubuntu as root it is fetched for you)"
+            )
+        partial = packages.with_suffix(".partial")
+        (partial / "partial").mkdir(parents=True, exist_ok=True)
+        run.step("Read the package lists", "apt-get", "update")
+        fetch = ("install", "-y", "--no-install-recommends", "--download-only", "-o", f"Dir::Cache::archives={partial}")
+        run.step("Fetch PostgreSQL", "apt-get", *fetch, "postgresql")
+        partial.rename(packages)
+    for package in packages.glob("*.deb"):
+        run.output("dpkg-deb", "--extract", package, folder)
+    (program,) = folder.glob("usr/lib/postgresql/*/bin/initdb")
+    return program.parent, {"LD_LIBRARY_PATH": ":".join(map(str, folder.glob("usr/lib/*-linux-gnu*")))}
 
 
 def _build(name: str) -> Path:

@@ -40,6 +40,7 @@ class Service:
         project: Path = APP,
         **environment: str,
     ) -> None:
+        self.worker_class = worker
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self._log = folder / f"{self.port}.log"
@@ -68,7 +69,7 @@ class Service:
                 return bool(self.get("/livez")[0])
             return False
 
-        until(up)
+        until(up, 60)
 
     @property
     def log(self) -> str:

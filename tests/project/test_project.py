@@ -9,60 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
 from tests.local.service import WORKERS, Service, until
-
-PROJECT = Path(__file__).parent
-MIB = 1 << 20
-Start = Callable[..., Service]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project's database with a user, its static files, and two files to download."""
-    folder = tmp_path_factory.mktemp("project")
-    code = """
-import django; django.setup()
-from django.core.management import call_command
-call_command("migrate", run_syncdb=True, verbosity=0)
-call_command("collectstatic", interactive=False, verbosity=0)
-from django.contrib.auth.models import User
-User.objects.create_superuser("ada", password="lovelace")
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, env=environment(folder), capture_output=True, text=True, timeout=280
-    )
-    assert done.returncode == 0, done.stderr
-    (folder / "large").write_bytes(os.urandom(MIB) * 100)
-    (folder / "small").write_bytes(os.urandom(MIB - 1))
-    return folder
-
-
-def environment(folder: Path) -> dict[str, str]:
-    return os.environ | {
-        "PROJECT_FOLDER": str(folder),
-        "DJANGO_SETTINGS_MODULE": "ordinary.settings",
-    }
-
-
-@pytest.fixture
-def start(folder: Path, tmp_path: Path) -> Iterator[Start]:
-    with contextlib.ExitStack() as stack:
-
-        def up(*args: str, path: str = "", **options: Any) -> Service:
-            options = {"PROJECT_FOLDER": str(folder), "DJANGO_SETTINGS_MODULE": "ordinary.settings"} | options
-            service = Service(tmp_path, *args, project=PROJECT, PYTHONPATH=path, **options)
-            stack.callback(service.end)
-            service.wait_until_up()
-            return service
-
-        yield up
+from tests.project.conftest import FORM, MIB, PROJECT, Start, ask, environment, multipart
 
 
 @pytest.mark.parametrize("worker", WORKERS)
@@ -211,40 +164,6 @@ def test_metrics_outlast_a_reload(start: Start, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("metrics-*"))
 
 
-def login(service: Service) -> str:
-    """Log in as people do, and return the cookie of the session."""
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
-    with contextlib.closing(connection):
-        connection.request("GET", "/admin/login/")
-        page = connection.getresponse()
-        page.read()
-        token = page.headers["Set-Cookie"].partition("=")[2].partition(";")[0]
-        form = urlencode({"csrfmiddlewaretoken": token, "username": "ada", "password": "lovelace", "next": "/admin/"})
-        kind = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": f"csrftoken={token}"}
-        connection.request("POST", "/admin/login/", form, kind)
-        answer = connection.getresponse()
-        assert answer.status == 302
-        (session,) = [cookie for cookie in answer.headers.get_all("Set-Cookie") if cookie.startswith("sessionid=")]
-        return session.partition(";")[0]
-
-
-@pytest.mark.parametrize("worker", WORKERS)
-def test_open_streams_of_people_who_are_logged_in_hold_no_connection_to_the_database(start: Start, worker: str) -> None:
-    service = start(worker=worker, streams=4)
-    cookie = login(service)
-    before = int(service.get("/opened")[1].split()[1])
-    streams = [service.open("/private?rows=100&delay=0.2", Cookie=cookie) for _ in range(4)]
-    assert [response.readline() for _, response in streams] == [b"0\n"] * 4
-    files, threads = map(int, service.get("/opened")[1].split())
-    assert files == 1, "that of the request that asks"
-    if worker == "asgi":
-        assert threads < before + 4, "nor a thread"
-    for connection, response in streams:
-        response.close()
-        connection.close()
-    until(lambda: service.metric("streams_open") == 0)
-
-
 PUMPED = """
 import django; django.setup()
 from django.db import connections
@@ -298,28 +217,12 @@ def test_a_websocket_is_refused_without_a_traceback(start: Start) -> None:
     assert service.get("/rows")[0] == 200
 
 
-def multipart(size: int) -> tuple[bytes, str]:
-    parts = b'--b\r\nContent-Disposition: form-data; name="note"\r\n\r\nhello\r\n'
-    parts += b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
-    parts += b"x" * size + b"\r\n--b--\r\n"
-    return parts, "multipart/form-data; boundary=b"
-
-
-def post(service: Service, path: str, body: Any, kind: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
-    with contextlib.closing(connection):
-        with contextlib.suppress(ConnectionError):
-            connection.request("POST", path, body, {"Content-Type": kind})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-
-
 @pytest.mark.parametrize("worker", WORKERS)
 def test_forms_and_files_arrive(start: Start, worker: str) -> None:
     service = start(worker=worker)
     for size in (0, 5 * MIB):
         body, kind = multipart(size)
-        assert post(service, "/upload", body, kind) == (200, b"5 %d" % size)
+        assert ask(service.port, "POST", "/upload", body, Content_Type=kind) == (200, b"5 %d" % size)
 
 
 @pytest.fixture
@@ -342,9 +245,10 @@ def test_a_body_that_finds_no_room_is_refused_and_costs_no_worker(
     stream, response = service.open("/rows?rows=200&delay=0.1")
     body, kind = multipart(40 * MIB)
     pieces = (body[start : start + MIB] for start in range(0, len(body), MIB))
-    status, said = post(service, path, body if announced else pieces, kind)
+    status, said = ask(service.port, "POST", path, body if announced else pieces, Content_Type=kind)
     assert (status, said.count(b"\n")) == (413, 1)
-    assert post(service, "/upload", *multipart(5 * MIB))[0] == 200, "there is room for this one"
+    body, kind = multipart(5 * MIB)
+    assert ask(service.port, "POST", "/upload", body, Content_Type=kind)[0] == 200, "there is room for this one"
     assert response.readline() == b"0\n"
     stream.close()
     assert service.metric("streams_open") in (0, 1)
@@ -356,19 +260,22 @@ def test_a_marked_view_that_is_refused_has_done_nothing(start: Start) -> None:
     service = start(streams=1)
     before = int(service.get("/orders")[1])
     connection, _ = service.open("/rows?rows=600&delay=0.1")
-    form = (b"customer=ada", "application/x-www-form-urlencoded")
+
+    def order(path: str) -> tuple[int, bytes]:
+        return ask(service.port, "POST", path, b"customer=ada", Content_Type=FORM)
+
     for _ in range(3):
-        assert post(service, "/marked-order", *form)[0] == 503
+        assert order("/marked-order")[0] == 503
     assert int(service.get("/orders")[1]) == before
     for _ in range(3):
-        assert post(service, "/order", *form)[0] == 503
+        assert order("/order")[0] == 503
     assert int(service.get("/orders")[1]) == before + 3, "the view has run"
     told = [line["message"] for line in service.lines if line["level"] == "WARNING"]
     assert told == ["ordinary.views.order has run before its stream was refused: mark it by @streaming()"]
     assert service.metric('streams_ended_total{outcome="refused"}') == 6
     connection.close()
     until(lambda: service.metric("streams_open") == 0)
-    assert post(service, "/marked-order", *form) == (200, b"0\n1\n2\n")
+    assert order("/marked-order") == (200, b"0\n1\n2\n")
     assert int(service.get("/orders")[1]) == before + 4
 
 

@@ -1,6 +1,6 @@
 """An ordinary Django project that serves streams too: an admin, sessions, static files, transactions, older middleware.
 
-Environment: PROJECT_FOLDER, where its database and files are.
+Environment: PROJECT_FOLDER, where its files and the folder of PostgreSQL's socket are.
 """
 
 import os
@@ -18,14 +18,18 @@ USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES = {
     "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": FOLDER / "db.sqlite3",
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": str((FOLDER / "database").resolve()),
+        "NAME": "postgres",
+        "USER": "shop",
         "ATOMIC_REQUESTS": True,
-        "OPTIONS": {"timeout": 20},
+        # Fewer than streams: one that held a connection while it is open would take it from everybody else.
+        "OPTIONS": {"pool": {"min_size": 1, "max_size": 2, "timeout": 5}},
     }
 }
 INSTALLED_APPS = [
     "ordinary",
+    "rest_framework",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

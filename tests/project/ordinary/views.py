@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import os
 import threading
 import time
-from pathlib import Path
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.db import connections, transaction
+from django.db import close_old_connections, transaction
 from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django_streamproof import streaming
@@ -129,6 +130,82 @@ def orders(request):
     return HttpResponse(str(Order.objects.count()))
 
 
+@transaction.non_atomic_requests
+async def async_orders(request):
+    return HttpResponse(str(await Order.objects.acount()))
+
+
+def stream_of_orders():
+    """Return the names of all customers as the server needs them."""
+    names = Order.objects.order_by("id").values_list("customer", flat=True)
+
+    def source():
+        for name in names.iterator():
+            yield f"{name}\n"
+
+    async def async_source():
+        async for name in names.aiterator():
+            yield f"{name}\n"
+
+    asynchronous = os.environ.get("WORKER_CLASS") == "asgi"
+    return StreamingHttpResponse(async_source() if asynchronous else source(), content_type="text/plain")
+
+
+@streaming()
+def exported(request):
+    return stream_of_orders()
+
+
+@streaming()
+@transaction.non_atomic_requests
+async def async_exported(request):
+    return stream_of_orders()
+
+
+def polled(request):
+    """Ask the database again and again, and leave it between two questions."""
+
+    def source():
+        for _ in range(int(request.GET["rows"])):
+            yield f"{Order.objects.count()}\n"
+            close_old_connections()
+            time.sleep(0.2)
+
+    return StreamingHttpResponse(source(), content_type="text/plain")
+
+
+@transaction.non_atomic_requests
+async def async_polled(request):
+    async def source():
+        for _ in range(int(request.GET["rows"])):
+            yield f"{await Order.objects.acount()}\n"
+            await sync_to_async(close_old_connections)()
+            await asyncio.sleep(0.2)
+
+    return StreamingHttpResponse(source(), content_type="text/plain")
+
+
+@csrf_exempt
+@streaming()
+def echo(request):
+    """Stream a file back that was sent."""
+    file = request.FILES["file"]
+    return StreamingHttpResponse(file.chunks(), content_type="application/octet-stream")
+
+
+@csrf_exempt
+@streaming()
+@transaction.non_atomic_requests
+async def async_echo(request):
+    file = request.FILES["file"]
+
+    async def source():
+        for chunk in file.chunks():
+            yield chunk
+
+    return StreamingHttpResponse(source(), content_type="application/octet-stream")
+
+
 def file(request, name):
     return FileResponse((settings.FOLDER / name).open("rb"))
 
@@ -139,8 +216,5 @@ def upload(request):
     return HttpResponse(f"{len(request.POST['note'])} {request.FILES['file'].size}")
 
 
-def opened(request):
-    """Tell how many connections to the database this process has open, and how many threads."""
-    database = str(connections.settings["default"]["NAME"])
-    files = sum(str(file.resolve()) == database for file in Path("/proc/self/fd").iterdir())
-    return HttpResponse(f"{files} {threading.active_count()}")
+def threads(request):
+    return HttpResponse(str(threading.active_count()))
