@@ -197,6 +197,13 @@ def _resolved(request: HttpRequest) -> tuple[str, Mark | None]:
         match = resolve(request.path_info, getattr(request, "urlconf", None))
     except Resolver404:
         return request.path_info, None
+    # Ninja has one view for all methods of a path, which calls one of its operations, and the mark is on that.
+    if getattr(match.func, "__module__", "") == "ninja.operation":
+        for cell in match.func.__closure__ or ():
+            for operation in getattr(cell.cell_contents, "operations", ()):
+                if request.method in operation.methods:
+                    view = operation.view_func
+                    return f"{view.__module__}.{view.__qualname__}", getattr(view, "streams_mark", None)
     return match._func_path, getattr(match.func, "streams_mark", None)
 
 
