@@ -6,7 +6,7 @@ Environment:
     DJANGO_DEBUG: true or false, false by default.
     DJANGO_SECRET_KEY: random at each start by default.
 
-django_streamproof.environment reads what is of streams and logs.
+django_streamproof.conf reads what is of streams and logs.
 A value that cannot be used stops the start with ImproperlyConfigured, which says what is wrong.
 """
 
@@ -47,6 +47,7 @@ DEBUG = _flag("DJANGO_DEBUG")
 # Nothing here is signed: no sessions, no CSRF tokens, no cookies. So each pod may have a key of its own.
 SECRET_KEY = _secret("DJANGO_SECRET_KEY")
 
+INSTALLED_APPS = ["django_streamproof"]
 ROOT_URLCONF = "streaming.urls"
 WSGI_APPLICATION = "streaming.wsgi.application"
 ASGI_APPLICATION = "streaming.asgi.application"

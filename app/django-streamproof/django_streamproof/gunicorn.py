@@ -8,17 +8,17 @@ A project's gunicorn.conf.py names its settings, as its manage.py does, and take
 
 Each can also be overridden by the command line or by GUNICORN_CMD_ARGS, such as GUNICORN_CMD_ARGS="--threads 32".
 
-Environment, besides what django_streamproof.environment reads:
+Environment, besides what django_streamproof.conf reads:
     WORKER_CLASS: how a worker serves streams.
         gthread, the default: a thread for each of them, by the project's WSGI_APPLICATION.
         asgi: one event loop for all of them, by its ASGI_APPLICATION, or asgi.py next to wsgi.py.
-    STREAMS_PER_WORKER: how many streams a worker may have open. With gthread less than its threads, by default all but
-        four of them, and at least half; with asgi 500 by default.
-    FORWARDED_ALLOW_IPS: from which peers X-Forwarded-Proto is believed; gunicorn reads it by itself. It never takes
-        REMOTE_ADDR from X-Forwarded-For: django_streamproof.requests does, for the log.
+    PROMETHEUS_MULTIPROC_DIR: the folder through which the workers add up their metrics, a temporary one by default.
+
+It never takes REMOTE_ADDR from X-Forwarded-For: django_streamproof.requests does, for the log.
 """
 
 import atexit
+import json
 import os
 import shutil
 import subprocess
@@ -27,10 +27,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import gunicorn
-from django.core.exceptions import ImproperlyConfigured
-
-# This is imported once in a process: a reload reads the project's gunicorn.conf.py again, and not this.
+# This is imported again at each reload.
 
 
 def _share_metrics() -> None:
@@ -41,8 +38,9 @@ def _share_metrics() -> None:
     A folder that the environment names is used as it is, but for one that this made in the old master: after SIGUSR2
     the new one needs its own.
     """
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if folder and folder != os.environ.get("STREAMS_METRICS"):
+    folder, made = (os.environ.get(name) for name in ("PROMETHEUS_MULTIPROC_DIR", "STREAMS_METRICS"))
+    prefix = f"metrics-{os.getpid()}-"
+    if folder and (folder != made or Path(folder).name.startswith(prefix)):
         Path(folder).mkdir(parents=True, exist_ok=True)
         return
     if "prometheus_client" in sys.modules:
@@ -50,7 +48,7 @@ def _share_metrics() -> None:
             "Error: prometheus_client was imported before gunicorn.conf.py, so each worker would count for itself:"
             " import it later, or set PROMETHEUS_MULTIPROC_DIR to an empty folder."
         )
-    folder = tempfile.mkdtemp(prefix="metrics-")
+    folder = tempfile.mkdtemp(prefix=prefix)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ["STREAMS_METRICS"] = folder
     atexit.register(_remove, folder, os.getpid())
 
@@ -63,51 +61,46 @@ def _remove(folder: str, pid: int) -> None:
 
 _share_metrics()
 
-# Read before any worker: a value that can't be used ends gunicorn with one sentence.
 try:
-    from django_streamproof import environment as _environment
     from django_streamproof import logs as _logs
     from django_streamproof import support as _support
 
-    _support.check_gunicorn(gunicorn.__version__)
-    _worker = _environment.choice("WORKER_CLASS", "gthread", "asgi")
-except (ImproperlyConfigured, RuntimeError) as error:
+    _support.check_names()
+except ImportError as error:
     sys.exit(f"Error: {error}")
+_worker = os.environ.get("WORKER_CLASS", "gthread")
+if _worker not in ("gthread", "asgi"):
+    sys.exit(f"Error: WORKER_CLASS is {_worker!r}, but must be gthread or asgi.")
 if "DJANGO_SETTINGS_MODULE" not in os.environ:
     sys.exit(
         "Error: DJANGO_SETTINGS_MODULE is not set: set it in gunicorn.conf.py, before the import, as in manage.py."
     )
 
-_READ_SETTINGS = """
-import importlib, sys
-from django.core.exceptions import ImproperlyConfigured
-told, sys.stdout = sys.stdout, sys.stderr
-try:
-    settings = importlib.import_module(sys.argv[1])
-except ImproperlyConfigured as error:
-    sys.exit(f"Error: {error}")
-wsgi = getattr(settings, "WSGI_APPLICATION", None) or sys.argv[1].rpartition(".")[0] + ".wsgi.application"
-asgi = getattr(settings, "ASGI_APPLICATION", None) or wsgi.rpartition(".wsgi.")[0] + ".asgi.application"
-print({"gthread": wsgi, "asgi": asgi}[sys.argv[2]], file=told)
-"""
 
+def _in_a_process(function: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Call a function of django_streamproof.project that imports what is the project's.
 
-def _application() -> str:
-    """Return what serves the project, by its settings.
-
-    Those are read in a process of their own: in the master, what they start would be forked, and a reload would keep
-    the old ones.
+    In the master, what that starts would be forked, and a reload would keep the old code.
     """
-    read = [sys.executable, "-c", _READ_SETTINGS, os.environ["DJANGO_SETTINGS_MODULE"], _worker]
+    code = f"from django_streamproof import project; project.{function}()"
     path = os.pathsep.join([part for part in sys.path if part] + [str(Path.cwd())])
-    done = subprocess.run(read, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(1)
-    module, _, name = done.stdout.strip().rpartition(".")
-    return f"{module}:{name}"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
 
 
-wsgi_app = _application()
+_read = _in_a_process("tell")
+sys.stderr.write(_read.stderr)
+if _read.returncode:
+    sys.exit(1)
+_project = json.loads(_read.stdout)
+
+wsgi_app = _project["applications"][_worker]
+# X-Forwarded-Proto is believed from these.
+forwarded_allow_ips = _project["trusted_edges"]
 # Within a pod: the Service, and so the edge, connects to the pod's address.
 bind = "0.0.0.0:8000"
 
@@ -143,7 +136,7 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
 
 # gunicorn's lines in the form of all others. The access log is the line of django_streamproof.requests.
-logconfig_dict = _logs.config(mail=False)
+logconfig_dict = _logs.config(_project["log_format"], mail=False)
 
 
 def child_exit(server: Any, worker: Any) -> None:
@@ -151,3 +144,26 @@ def child_exit(server: Any, worker: Any) -> None:
     from prometheus_client import multiprocess
 
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_starting(server: Any) -> None:
+    """Check what needs all settings of gunicorn, and see to it that a reload that cannot succeed is none.
+
+    Raises:
+        RuntimeError: STREAMS_PER_WORKER does not go with the threads; gunicorn prints the sentence and ends.
+    """
+    if limit := getattr(server.cfg.worker_class, "limit", None):
+        limit(server.cfg, _project["streams_per_worker"])
+    reload = server.handle_hup
+
+    def handle_hup() -> None:
+        """Reload, unless the new workers would not start: then gunicorn would end, and with it all streams."""
+        tried = _in_a_process("load", *sys.argv[1:])
+        if tried.returncode:
+            why = tried.stderr.strip().rpartition("\n")[2].removeprefix("Error: ")
+            server.log.error("Not reloaded, the workers stay as they are: %s", why)
+            return
+        sys.modules.pop(__name__, None)
+        reload()
+
+    server.handle_hup = handle_hup

@@ -2,12 +2,15 @@
 
 import json
 import logging
+import os
 import time
 import traceback
 from contextvars import ContextVar
 from typing import Any
 
-from django_streamproof.environment import LOG_FORMAT
+from django.conf import settings
+
+from django_streamproof.conf import conf
 
 # A line that is longer than 4096 bytes, in JSON, may be torn apart by another worker's. A message holds what a
 # client sent, as a Host of 8 KB.
@@ -32,10 +35,10 @@ class Formatter(logging.Formatter):
     indented, so that none of them can be taken for a record.
     """
 
-    def __init__(self, form: str = "json") -> None:
-        """Choose between "json" and "text"."""
+    def __init__(self, form: str | None = None) -> None:
+        """Choose between "json" and "text"; without a choice it is that of STREAMPROOF and of the environment."""
         super().__init__()
-        self._text = form == "text"
+        self._form = form
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its newline."""
@@ -50,13 +53,19 @@ class Formatter(logging.Formatter):
         line |= getattr(record, "fields", None) or _fields_of(getattr(record, "request", None)) or _request_id()
         line |= {name: value for name, value in record.__dict__.items() if name not in _STANDARD and name not in line}
         trace = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info and record.exc_info[0] else ""
-        if self._text:
+        if self._form_now() == "text":
             indented = [f"\n  {part.translate(_ESCAPES)}" for part in trace.rstrip("\n").split("\n")] if trace else []
             return "".join([_text(line), *indented])
         if trace:
             line["exception"] = trace
         # ASCII alone: whatever shows the line needs to know no encoding, and cannot be made to break it.
         return json.dumps(line, default=str)
+
+    def _form_now(self) -> str:
+        # The settings may not be there yet, as when they themselves fail.
+        if self._form is None and settings.configured:
+            self._form = conf().log_format
+        return self._form or os.environ.get("LOG_FORMAT", "json")
 
 
 class Exceptions(logging.Filter):
@@ -102,12 +111,13 @@ def _text(line: dict[str, Any]) -> str:
     return " ".join([head, *fields])
 
 
-def config(*, mail: bool = True) -> dict[str, Any]:
+def config(form: str | None = None, *, mail: bool = True) -> dict[str, Any]:
     """Return a configuration for logging.config.dictConfig, the same for Django and for gunicorn.
 
     All goes to standard error, which is not buffered: `kubectl logs` shows it together with standard output.
 
     Args:
+        form: json or text; by default that of STREAMPROOF and of the environment.
         mail: tell ADMINS of errors, as Django does by default. That needs its settings.
     """
     to_stderr = {"handlers": ["stderr"], "level": "INFO", "propagate": False}
@@ -122,7 +132,7 @@ def config(*, mail: bool = True) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": "django_streamproof.logs.Formatter", "form": LOG_FORMAT}},
+        "formatters": {"line": {"()": "django_streamproof.logs.Formatter", "form": form}},
         "filters": {
             "exceptions": {"()": "django_streamproof.logs.Exceptions"},
             "no_traceback": {"()": "django_streamproof.logs.NoTraceback"},

@@ -15,7 +15,7 @@ from django.urls import Resolver404, resolve
 
 from django_streamproof import metrics
 from django_streamproof.around import around
-from django_streamproof.environment import STREAM_SECONDS
+from django_streamproof.conf import conf
 from django_streamproof.registry import Mark, Place, begun, registry
 from django_streamproof.stream import AsyncBody, Body, SentFile, Stream, unlogged
 
@@ -69,7 +69,7 @@ def bounded(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpRespo
 
 def _bounded(request: HttpRequest, response: HttpResponseBase, view: str, mark: Mark | None) -> HttpResponseBase:
     asynchronous = isinstance(request, ASGIRequest)
-    seconds = (mark and mark.seconds) or STREAM_SECONDS
+    seconds = (mark and mark.seconds) or conf().stream_seconds
     if not response.streaming:
         _keep_places(request, response, seconds)
         return response

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 from django_streamproof import logs
 from django_streamproof.around import around
-from django_streamproof.environment import TRUSTED_EDGES
+from django_streamproof.conf import conf
 
 # Not "requests": that is the library's of this name, which many projects quiet.
 logger = logging.getLogger("streams.requests")
@@ -40,7 +40,7 @@ def logged(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpRespon
     logs.request_id.set(request_id)
     request.log_fields = {
         "request_id": request_id,
-        "client": client_of(request, TRUSTED_EDGES),
+        "client": client_of(request, conf().trusted_edges),
         "method": request.method,
         "path": _SECRET.sub(r"\1***", request.get_full_path())[:_SHOWN_PATH],
     }

@@ -1,7 +1,15 @@
-"""What the workers run on: they use names of gunicorn's that are not public, and a rename would break them silently."""
+"""What this runs on: it uses names that are not public, and a rename would break slots, limits and stops silently."""
 
 import importlib
-import re
+import sys
+
+import django
+import gunicorn
+
+# Those that CI runs.
+_PYTHON = ((3, 11), (3, 13))
+_DJANGO = ((5, 2), (6, 1))
+_GUNICORN = "27.0."
 
 # Methods that are called or overridden, and attributes that are set by `__init__`: what a stop, a time limit or a slot
 # hangs on.
@@ -11,6 +19,7 @@ _METHODS = {
     ),
     "gunicorn.workers.gasgi:ASGIWorker": "load_wsgi handle_exit_signal handle_quit_signal _shutdown",
     "gunicorn.workers.gthread:ThreadWorker": "handle handle_request finish_request set_accept_enabled murder_pending",
+    "gunicorn.arbiter:Arbiter": "handle_hup",
 }
 _ATTRIBUTES = {
     "gunicorn.asgi.protocol:ASGIProtocol": "worker transport req_count _awaiting_request _response_buffer",
@@ -18,31 +27,49 @@ _ATTRIBUTES = {
 }
 
 
-def check_gunicorn(version: str) -> None:
-    """Refuse a version that is not tested.
+class Unsupported(ImportError):
+    """Something that this runs on is not what CI runs; the message is one sentence."""
+
+
+def check_versions(
+    python: tuple[int, ...] = tuple(sys.version_info[:3]),
+    of_django: tuple[int, ...] = django.VERSION[:3],
+    of_gunicorn: str = gunicorn.__version__,
+) -> None:
+    """Refuse versions that are not tested.
 
     Raises:
-        RuntimeError: it is another than 27.0; the message is one sentence.
+        Unsupported: which one, and which to install.
     """
-    if not re.match(r"27\.0\.[1-9]", version):
-        raise RuntimeError(f"gunicorn {version} is not supported: install gunicorn~=27.0.1.")
+    for name, version, supported in (("Python", python, _PYTHON), ("Django", of_django, _DJANGO)):
+        if version[:2] not in supported:
+            known = " or ".join(f"{major}.{minor}" for major, minor in supported)
+            number = ".".join(map(str, version))
+            raise Unsupported(f"{name} {number} is not supported by django-streamproof: use {known}.")
+    if not of_gunicorn.startswith(_GUNICORN) or of_gunicorn == "27.0.0":
+        raise Unsupported(f"gunicorn {of_gunicorn} is not supported by django-streamproof: install gunicorn~=27.0.1.")
 
 
 def check_names() -> None:
     """Refuse a gunicorn that lacks a name which is used here.
 
     Raises:
-        RuntimeError: the message is one sentence that names it.
+        Unsupported: the message names it.
     """
     for place, names in (*_METHODS.items(), *_ATTRIBUTES.items()):
         module, _, name = place.partition(":")
-        owner = getattr(importlib.import_module(module), name)
+        try:
+            owner = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError):
+            raise _missing(f"{module}.{name}") from None
         known = owner.__init__.__code__.co_names if names in _ATTRIBUTES.values() else dir(owner)
         for wanted in names.split():
             if wanted not in known:
-                raise RuntimeError(
-                    f"gunicorn has no {name}.{wanted}, which the workers of streams need: install gunicorn~=27.0.1."
-                )
+                raise _missing(f"{name}.{wanted}")
+
+
+def _missing(name: str) -> Unsupported:
+    return Unsupported(f"gunicorn has no {name}, which django-streamproof needs: install gunicorn~=27.0.1.")
 
 
 def check_backpressure(version: tuple[int, ...]) -> None:
@@ -51,10 +78,10 @@ def check_backpressure(version: tuple[int, ...]) -> None:
     See https://www.cve.org/CVERecord?id=CVE-2024-12254
 
     Raises:
-        RuntimeError: the message is one sentence.
+        Unsupported: the message is one sentence.
     """
-    if (3, 12, 0) <= version[:3] <= (3, 12, 8) or (3, 13, 0) <= version[:3] <= (3, 13, 1):
+    if (3, 13, 0) <= version[:3] <= (3, 13, 1):
         name = ".".join(map(str, version[:3]))
-        raise RuntimeError(
-            f"Python {name} has no backpressure under asgi (CVE-2024-12254): use 3.12.9, 3.13.2 or later, or gthread."
+        raise Unsupported(
+            f"Python {name} has no backpressure under asgi (CVE-2024-12254): use 3.13.2 or later, or gthread."
         )

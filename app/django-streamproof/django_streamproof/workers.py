@@ -6,7 +6,6 @@ Classes and not hooks in gunicorn.conf.py, as there is none for SIGTERM in a wor
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import sys
 import threading
@@ -23,13 +22,13 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from django_streamproof import support
 from django_streamproof.asgi import refuse_websocket, serve_with_room
+from django_streamproof.conf import conf
 from django_streamproof.registry import of_request, registry
 
 # Kept free for short requests, the probes among them, as far as there are enough threads.
 _FREE_THREADS = 4
 # An event loop needs no thread for a stream, but memory: up to 128 KiB each where clients don't read.
 _ASYNC_STREAMS = 500
-_MAX_ASYNC_STREAMS = 100_000
 # Before gunicorn's own graceful timeout: it would cut what is left then without a word.
 _SECONDS_BEFORE = 2
 
@@ -74,14 +73,22 @@ class Threads(Stopping, ThreadWorker):  # type: ignore[misc]
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
-        """Stop gunicorn with a sentence when STREAMS_PER_WORKER cannot be kept, before any worker starts."""
+        """Stop gunicorn with a sentence when it lacks a name that is used here."""
         support.check_names()
         super().check_config(cfg, log)
-        bound(cfg.threads, os.environ.get("STREAMS_PER_WORKER"))
+
+    @staticmethod
+    def limit(cfg: Any, streams: int | None) -> int:
+        """Return how many streams a worker may have open, by gunicorn's settings and STREAMS_PER_WORKER."""
+        return bound(cfg.threads, streams)
+
+    def load_wsgi(self) -> None:
+        """Load the application, and set the bound by its settings, in the worker's own process."""
+        super().load_wsgi()
+        registry.limit = self.limit(self.cfg, conf().streams_per_worker)
 
     def init_process(self) -> None:
-        """Set the bound in the worker's own process, and run."""
-        registry.limit = bound(self.cfg.threads, os.environ.get("STREAMS_PER_WORKER"))
+        """Run."""
         # Connections whose header is being read, each by a thread, since when.
         self.reading: dict[Any, float] = {}
         super().init_process()
@@ -150,23 +157,27 @@ class EventLoop(ASGIWorker):  # type: ignore[misc]
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
-        """Stop gunicorn with a sentence when STREAMS_PER_WORKER cannot be used, before any worker starts."""
+        """Stop gunicorn with a sentence when it or Python lacks what is needed here."""
         support.check_names()
         support.check_backpressure(sys.version_info[:3])
         super().check_config(cfg, log)
-        async_bound(os.environ.get("STREAMS_PER_WORKER"))
+
+    @staticmethod
+    def limit(cfg: Any, streams: int | None) -> int:
+        """Return how many streams a worker may have open, by STREAMS_PER_WORKER."""
+        return _ASYNC_STREAMS if streams is None else streams
 
     def init_process(self) -> None:
-        """Set the bound in the worker's own process, and run."""
-        registry.limit = async_bound(os.environ.get("STREAMS_PER_WORKER"))
+        """Run."""
         self.connections: weakref.WeakSet[_Connection] = weakref.WeakSet()
         # The worker makes its connections of a class that it has no setting for.
         gasgi.ASGIProtocol = _Connection
         super().init_process()
 
     def load_wsgi(self) -> None:
-        """Load the application, and put around it what Django leaves out."""
+        """Load the application, set the bound by its settings, and put around it what Django leaves out."""
         super().load_wsgi()
+        registry.limit = self.limit(self.cfg, conf().streams_per_worker)
         application: Any = self.asgi  # type: ignore[has-type]
 
         async def serve(scope: Any, receive: Any, send: Any) -> None:
@@ -260,12 +271,12 @@ class _Connection(ASGIProtocol):  # type: ignore[misc]
         return scope
 
 
-def bound(threads: int, asked: str | None) -> int:
+def bound(threads: int, asked: int | None) -> int:
     """Return how many streams a worker with so many threads may have open.
 
     Args:
         threads: gunicorn's setting.
-        asked: the value of STREAMS_PER_WORKER. Without one, all threads but four, and at least half of them.
+        asked: STREAMS_PER_WORKER. Without one, all threads but four, and at least half of them.
 
     Raises:
         RuntimeError: no thread would be left for the probes; gunicorn prints the sentence and ends.
@@ -275,32 +286,9 @@ def bound(threads: int, asked: str | None) -> int:
         if streams < 1:
             raise RuntimeError(f"threads is {threads}, but must be at least 2: one for a stream, one for the probes.")
         return streams
-    if not 1 <= _whole(asked) < threads:
+    if asked >= threads:
         raise RuntimeError(
-            f"STREAMS_PER_WORKER is {asked!r}, but must be a whole number from 1 to {threads - 1}, "
+            f"STREAMS_PER_WORKER is {asked}, but must be a whole number from 1 to {threads - 1}, "
             f"less than gunicorn's threads, which are {threads}."
         )
-    return int(asked)
-
-
-def async_bound(asked: str | None) -> int:
-    """Return how many streams a worker with an event loop may have open.
-
-    Args:
-        asked: the value of STREAMS_PER_WORKER. Without one, 500.
-
-    Raises:
-        RuntimeError: it is not a number of streams; gunicorn prints the sentence and ends.
-    """
-    if asked is None:
-        return _ASYNC_STREAMS
-    if not 1 <= _whole(asked) <= _MAX_ASYNC_STREAMS:
-        raise RuntimeError(
-            f"STREAMS_PER_WORKER is {asked!r}, but must be a whole number from 1 to {_MAX_ASYNC_STREAMS}."
-        )
-    return int(asked)
-
-
-def _whole(text: str) -> int:
-    """Return the number that a text is, 0 if it is none."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else 0
+    return asked

@@ -29,6 +29,7 @@ DATABASES = {
 }
 INSTALLED_APPS = [
     "ordinary",
+    "django_streamproof",
     "rest_framework",
     "django.contrib.admin",
     "django.contrib.auth",

@@ -16,9 +16,6 @@ NAMES = (
     "DJANGO_ALLOWED_HOSTS",
     "DJANGO_DEBUG",
     "DJANGO_SECRET_KEY",
-    "FORWARDED_ALLOW_IPS",
-    "LOG_FORMAT",
-    "STREAM_SECONDS",
 )
 
 
@@ -39,8 +36,6 @@ def test_defaults_are_safe(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings["DEBUG"] is False
     assert settings["ALLOWED_HOSTS"] == ["localhost", "127.0.0.1", "[::1]"]
     assert len(settings["SECRET_KEY"]) >= 50
-    assert settings["STREAM_SECONDS"] == 960
-    assert [str(network) for network in settings["TRUSTED_EDGES"]] == ["127.0.0.1/32", "::1/128"]
     assert settings["SECRET_KEY"] != _settings(monkeypatch)["SECRET_KEY"]
 
 
@@ -50,14 +45,10 @@ def test_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
         DJANGO_DEBUG="True",
         DJANGO_ALLOWED_HOSTS="stream.example.com, .example.org,10.0.0.1,*",
         DJANGO_SECRET_KEY="not so random",  # noqa: S106
-        FORWARDED_ALLOW_IPS="10.244.0.0/16, fd00::7",
-        STREAM_SECONDS="7",
     )
     assert settings["DEBUG"] is True
     assert settings["ALLOWED_HOSTS"] == ["stream.example.com", ".example.org", "10.0.0.1", "*"]
     assert settings["SECRET_KEY"] == "not so random"  # noqa: S105
-    assert [str(network) for network in settings["TRUSTED_EDGES"]] == ["10.244.0.0/16", "fd00::7/128"]
-    assert settings["STREAM_SECONDS"] == 7
 
 
 @pytest.mark.parametrize(
@@ -67,10 +58,7 @@ def test_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DJANGO_ALLOWED_HOSTS", value)
         for value in ("", ",", "a,,b", "http://a", "a:80", "a b", "a/b", "*.example.com", "a..b", "::1")
     ]
-    + [("DJANGO_SECRET_KEY", "")]
-    + [("LOG_FORMAT", value) for value in ("", "JSON", "xml")]
-    + [("STREAM_SECONDS", value) for value in ("", "0", "-1", "1.5", "86401", "\u0663", "1" * 5000)]
-    + [("FORWARDED_ALLOW_IPS", value) for value in ("", "edge", "10.0.0.1,", "10.0.0.1/8", "*,10.0.0.1")],
+    + [("DJANGO_SECRET_KEY", "")],
 )
 def test_a_wrong_value_stops_the_start_with_a_sentence_that_names_it(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -94,8 +82,4 @@ def _settings(monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[str, 
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    read = [
-        runpy.run_path(str(APP / file))
-        for file in ("django-streamproof/django_streamproof/environment.py", "streaming/settings.py")
-    ]
-    return read[0] | read[1]
+    return runpy.run_path(str(APP / "streaming" / "settings.py"))
