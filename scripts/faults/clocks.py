@@ -149,7 +149,7 @@ async def _send(target: Target) -> Clock:
         while time.monotonic() < until:
             await asyncio.sleep(5)
             for line in await asyncio.to_thread(target.log):
-                if line.get("request_id") == identity and "outcome" in line:
+                if line.get("client_request_id", line.get("request_id")) == identity and "outcome" in line:
                     return Clock("edge", "send_timeout", 60, line["duration_s"])
     return Clock("edge", "send_timeout", 60, _PATIENCE)
 

@@ -11,8 +11,8 @@
     STREAM_SECONDS: how long a stream may last, 1 to 86400. Environment: STREAM_SECONDS.
     STREAMS_PER_WORKER: how many streams a worker may have open, 1 to 100000. With gthread less than its threads, by
         default all but four of them, and at least half; with asgi 500 by default. Environment: STREAMS_PER_WORKER.
-    TRUSTED_EDGES: addresses and networks of the edge, or "*" for any. Only from there X-Forwarded-For and
-        X-Forwarded-Proto are believed. Environment: FORWARDED_ALLOW_IPS, separated by commas.
+    TRUSTED_EDGES: addresses and networks of the edge, or "*" for any. Only from there X-Forwarded-For,
+        X-Forwarded-Proto and X-Request-ID are believed. Environment: FORWARDED_ALLOW_IPS, separated by commas.
 
 A value that cannot be used stops the start with one sentence; `manage.py check` lists all of them.
 """

@@ -1,20 +1,27 @@
 """One form for all log lines, Django's and gunicorn's too: a JSON object each, or text for people."""
 
+import fcntl
 import json
 import logging
 import os
+import tempfile
+import threading
 import time
 import traceback
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TextIO
 
 from django.conf import settings
 
 from django_streamproof.conf import conf
 
-# A line that is longer than 4096 bytes, in JSON, may be torn apart by another worker's. A message holds what a
-# client sent, as a Host of 8 KB.
+# Characters of a message, which may hold what a client sent, as a Host of 8 KB.
 _MOST = 1500
+
+# A pipe takes a line of more than 4096 bytes, as one with a traceback, in parts, and all workers write to one. They are
+# forked with this file, whose lock is a process's, and within a process threads take turns.
+_lock = tempfile.TemporaryFile()  # noqa: SIM115 - for as long as the process
+_turn = threading.RLock()
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
 
@@ -66,6 +73,19 @@ class Formatter(logging.Formatter):
         if self._form is None and settings.configured:
             self._form = conf().log_format
         return self._form or os.environ.get("LOG_FORMAT", "json")
+
+
+class Lines(logging.StreamHandler[TextIO]):
+    """Writes to standard error, each line in one piece, whatever its length and whoever else writes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        with _turn:
+            fcntl.lockf(_lock, fcntl.LOCK_EX)
+            try:
+                super().emit(record)
+            finally:
+                fcntl.lockf(_lock, fcntl.LOCK_UN)
 
 
 class Exceptions(logging.Filter):
@@ -139,9 +159,9 @@ def config(form: str | None = None, *, mail: bool = True) -> dict[str, Any]:
             "require_debug_false": {"()": "django.utils.log.RequireDebugFalse"},
         },
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
+            "stderr": {"class": "django_streamproof.logs.Lines", "formatter": "line"},
             # A handler, as a logger's filter is not asked for what comes from the loggers below it.
-            "brief": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["no_traceback"]},
+            "brief": {"class": "django_streamproof.logs.Lines", "formatter": "line", "filters": ["no_traceback"]},
             **(mails if mail else {}),
         },
         "root": {"handlers": ["stderr"], "level": "INFO"},

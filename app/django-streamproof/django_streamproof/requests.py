@@ -18,7 +18,7 @@ logger = logging.getLogger("streams.requests")
 
 # What edges send: hex digits in ingress-nginx, UUIDs in Envoy; long enough for the others.
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,100}")
-# A line that is longer than 4096 bytes, in JSON, may be torn apart by another worker's.
+# Characters of a path in the log.
 _SHOWN_PATH = 1000
 # Values of parameters that are secret by their name.
 _SECRET = re.compile(r"([?&][^=&]*(?:token|secret|passw|key|sig|auth|session)[^=&]*=)[^&]*", re.IGNORECASE)
@@ -29,18 +29,23 @@ _QUIET = ("/livez", "/readyz", "/metrics")
 def logged(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpResponseBase]:
     """Give each request an id, send it back as X-Request-ID, and log how the request was answered.
 
-    The id is the edge's, so that its log and this one can be put together. For a stream the lines come from `streams`;
-    the probes and the scrapes, every few seconds, are logged at the level debug, so by default not.
+    The id is the edge's, so that its log and this one can be put together. Anybody else's is a field of its own, as it
+    could be that of another's request. For a stream the lines come from `streams`; the probes and the scrapes, every
+    few seconds, are logged at the level debug, so by default not.
 
     The outermost of all, so that nothing answers without it.
     """
     request.started = time.monotonic()
     asked = request.headers.get("X-Request-ID", "")
-    request_id = asked if _SANE_ID.fullmatch(asked) else uuid.uuid4().hex
+    sane = _SANE_ID.fullmatch(asked) is not None
+    edges = conf().trusted_edges
+    believed = sane and _within(request.META.get("REMOTE_ADDR", ""), edges)
+    request_id = asked if believed else uuid.uuid4().hex
     logs.request_id.set(request_id)
     request.log_fields = {
         "request_id": request_id,
-        "client": client_of(request, conf().trusted_edges),
+        **({"client_request_id": asked} if sane and not believed else {}),
+        "client": client_of(request, edges),
         "method": request.method,
         "path": _SECRET.sub(r"\1***", request.get_full_path())[:_SHOWN_PATH],
     }

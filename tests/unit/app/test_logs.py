@@ -5,11 +5,12 @@ import io
 import ipaddress
 import json
 import logging
+import subprocess
 import sys
 from typing import Any
 
 import pytest
-from django.test import Client, RequestFactory
+from django.test import Client, RequestFactory, override_settings
 from django_streamproof.logs import Formatter, config
 from django_streamproof.requests import client_of
 from hypothesis import given
@@ -149,6 +150,48 @@ def test_an_id_that_is_not_sane_is_replaced(client: Client, sent: str) -> None:
     made = client.get("/livez", headers={"x-request-id": sent})["X-Request-ID"]
     assert len(made) == 32
     assert made != client.get("/livez", headers={"x-request-id": sent})["X-Request-ID"]
+
+
+def test_an_id_is_believed_from_a_trusted_edge_alone(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    asked = {"path": "/nowhere", "headers": {"x-request-id": "edge-1"}}
+    with caplog.at_level(logging.INFO):
+        made = client.get(**asked, REMOTE_ADDR="10.0.0.7")["X-Request-ID"]
+        with override_settings(STREAMPROOF={"TRUSTED_EDGES": ["10.0.0.0/8"]}):
+            assert client.get(**asked, REMOTE_ADDR="10.0.0.7")["X-Request-ID"] == "edge-1"
+        client.get(**(asked | {"headers": {"x-request-id": "a b"}}), REMOTE_ADDR="10.0.0.7")
+    assert len(made) == 32
+    ids = [(_fields(record)["request_id"], _fields(record).get("client_request_id")) for record in caplog.records]
+    assert ids[:2] == [(made, "edge-1"), ("edge-1", None)]
+    assert ids[2][1] is None, "what is not sane is shown nowhere"
+
+
+TORN = """
+import logging, logging.config, os, sys
+from django_streamproof import logs
+logging.config.dictConfig(logs.config("json", mail=False))
+processes = []
+for number in range(4):
+    if (pid := os.fork()) == 0:
+        try:
+            for _ in range(100):
+                try:
+                    raise ValueError("y" * 20_000)
+                except ValueError:
+                    logging.getLogger("some").exception("x" * 100)
+                    logging.getLogger("django.security").warning("short")
+        finally:
+            os._exit(0)
+    processes.append(pid)
+for pid in processes:
+    os.waitpid(pid, 0)
+"""
+
+
+def test_long_lines_of_several_processes_on_one_pipe_stay_whole() -> None:
+    done = subprocess.run([sys.executable, "-c", TORN], capture_output=True, timeout=120)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert len(lines) == 4 * 100 * 2
+    assert max(map(len, done.stderr.splitlines())) > 4096
 
 
 EDGES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
