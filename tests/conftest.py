@@ -1,14 +1,19 @@
-"""For all tests: a property does not fail because the machine is busy. For those of the page: a real browser."""
+"""For all tests: a property does not fail because the machine is busy. For those of the page: a real browser. For those
+on a real cluster: the one that CLUSTER and PORT_OFFSET name, which `make test` brings up.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from cluster import tools
+from cluster import release, tools
+from cluster.kind import Cluster
+from cluster.run import Trouble
 from hypothesis import settings
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
@@ -19,6 +24,15 @@ settings.register_profile("long", deadline=None, max_examples=100_000)
 
 # A command in the background of a shell ignores SIGINT, and so does what it starts. The tests interrupt some of that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+CLUSTER = Cluster(os.environ.get("CLUSTER", "streaming-test"), int(os.environ.get("PORT_OFFSET", "10000")))
+# Where the tests of each folder install the chart.
+_NAMESPACES = {
+    "cluster": "streaming-test",
+    "edges": "streaming-faults",
+    "faults": "streaming-faults",
+    "pages": "default",
+}
 
 # Where a row's tick and dot are on its timeline, in seconds by the scale above it.
 _DRAWN = """section => [...section.querySelectorAll("tr.arrived")].map(row => {
@@ -98,3 +112,27 @@ def visit(chromium: Browser) -> Iterator[Callable[..., Visit]]:
             return visit
 
         yield open_page
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The cluster, seen to be up: without it these tests fail, they are not skipped."""
+    CLUSTER.kubectl("get", "--raw", "/readyz")
+    return CLUSTER
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show pods, events and logs where a test on the cluster failed: a CI machine is gone when one comes to look."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if not report.failed or "cluster" not in item.fixturenames:  # type: ignore[attr-defined]
+        return
+    try:
+        CLUSTER.kubectl("get", "--raw", "/readyz", timeout=30)
+    except Trouble as error:
+        report.sections.append(("cluster", str(error)))
+        # Each of the other tests would wait for as long, and tell no more.
+        item.session.shouldstop = f"the cluster {CLUSTER.name} does not answer"
+    else:
+        report.sections.append(("cluster", release.diagnostics(CLUSTER, _NAMESPACES[item.path.parent.name])))

@@ -1,12 +1,10 @@
-"""Tests on a real cluster: the one that CLUSTER and PORT_OFFSET name, which `make test` brings up."""
+"""The chart on a real cluster, under a name of its own."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +12,8 @@ from typing import Any
 import pytest
 from cluster import release
 from cluster.kind import Cluster
-from cluster.run import Trouble
 
 NAMESPACE = "streaming-test"
-CLUSTER = Cluster(os.environ.get("CLUSTER", "streaming-test"), int(os.environ.get("PORT_OFFSET", "10000")))
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Cluster:
-    """The cluster, seen to be up: without it these tests fail, they are not skipped."""
-    CLUSTER.kubectl("get", "--raw", "/readyz")
-    return CLUSTER
 
 
 @dataclass(frozen=True)
@@ -59,20 +48,3 @@ def demo(cluster: Cluster) -> Demo:
     for host in (demo.host, "buffered-http10.test", "buffered.test"):
         release.await_edge(cluster, host)
     return demo
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Show pods, events and logs where a test on the cluster failed: a CI machine is gone when one comes to look."""
-    outcome = yield
-    report = outcome.get_result()  # type: ignore[attr-defined]
-    if not report.failed:
-        return
-    try:
-        CLUSTER.kubectl("get", "--raw", "/readyz", timeout=30)
-    except Trouble as error:
-        report.sections.append(("cluster", str(error)))
-        # Each of the other tests would wait for as long, and tell no more.
-        item.session.shouldstop = f"the cluster {CLUSTER.name} does not answer"
-    else:
-        report.sections.append(("cluster", release.diagnostics(CLUSTER, NAMESPACE)))

@@ -11,10 +11,9 @@ from edges.stage import Stage
 
 
 @pytest.fixture(scope="session")
-def stage() -> Iterator[Stage]:
+def stage(cluster: Cluster) -> Iterator[Stage]:
     """The chart, installed behind all edges of the cluster and seen from the one that the tests are about."""
     edge = os.environ.get("EDGE") or "envoy-gateway"
-    cluster = Cluster(os.environ.get("CLUSTER", "streaming-test"), int(os.environ.get("PORT_OFFSET", "10000")))
     stage = Stage(cluster).behind(edge)
     assert edge in stage.installed, f"make kind-up EDGE={edge} CLUSTER={cluster.name} PORT_OFFSET={cluster.port_offset}"
     stage.install()

@@ -13,8 +13,17 @@ import pytest
 from cluster.run import ROOT
 
 PYTEST = """
-import os, sys
-print("pytest", *[each for each in sys.argv[1:] if each.startswith("tests/")], flush=True)
+import os, sys, time
+print("pytest", *[each for each in sys.argv[1:] if each.startswith("tests/") or "alone" in each], flush=True)
+# Those who meet wait for each other.
+meet, named = os.environ.get("MEET", "").split(), [each.removeprefix("tests/") for each in sys.argv[1:]]
+for name in set(named) & set(meet):
+    open(os.path.join(os.environ["PLACE"], name), "w").close()
+    until = time.monotonic() + 60
+    while not set(meet) <= set(os.listdir(os.environ["PLACE"])):
+        if time.monotonic() > until:
+            sys.exit("nobody came")
+        time.sleep(0.05)
 sys.exit(any(name in os.environ.get("FAILING", "-") for name in sys.argv[1:]))
 """
 CLUSTER = """
@@ -71,25 +80,46 @@ def ran(lines: list[str]) -> list[str]:
     return [line.removeprefix("pytest ") for line in lines if line.startswith("pytest ")]
 
 
-def test_the_fast_layers_come_first_and_the_cluster_comes_up_meanwhile(start: Start) -> None:
+FAST = ["tests/unit", "tests/chart"]
+BESIDE = ["tests/local tests/project", "tests/matrix"]
+ON_CLUSTER = ["tests/cluster", "tests/edges", "tests/pages not alone", "tests/pages alone"]
+
+
+def test_the_fast_layers_come_first_and_what_waits_runs_at_once(start: Start) -> None:
     lines = told(start(), 0)
-    fast = ["tests/unit", "tests/chart", "tests/local", "tests/project", "tests/matrix"]
-    assert ran(lines) == [*fast, "tests/cluster tests/edges"]
-    begun = lines.index(" • The cluster comes up in the background …")
-    found = [line for line in lines if line.startswith(("find", "pytest"))]
-    assert found[1:4] == ["find helm", "find kube-score", "pytest tests/chart"]
-    assert found[4] == "find chromium"  # it may install packages, and so may the bring-up
-    assert lines.index("pytest tests/chart") < begun < lines.index("pytest tests/local")
-    # What it tells does not come between the lines of the tests.
-    shown = [lines.index(f"bring up {edge}") for edge in ("ingress-nginx", "envoy-gateway")]
-    assert lines.index("pytest tests/matrix") < shown[0] < shown[1] < lines.index("pytest tests/cluster tests/edges")
+    assert ran(lines) == [*FAST, *BESIDE, "tests/faults", *ON_CLUSTER]
+    found = [line for line in lines if line.startswith(("find", "pytest", "bring up", " • In the background"))]
+    assert found == [
+        "pytest tests/unit",
+        "find helm",
+        "find kube-score",
+        "pytest tests/chart",
+        "find chromium",  # it may install packages, and so may the bring-up
+        " • In the background: cluster up, faults …",
+        # What that tells does not come between the lines of the tests.
+        *(f"pytest {layer}" for layer in BESIDE),
+        "bring up ingress-nginx",
+        "bring up envoy-gateway",
+        "pytest tests/faults",
+        "find chromium",
+        " • In the background: edges …",
+        " • In the background: pages …",
+        *(f"pytest {layer}" for layer in ON_CLUSTER),
+    ]
+
+
+@pytest.mark.parametrize("layers", ["local faults", "matrix faults", "cluster edges pages"])
+def test_these_layers_run_at_once(start: Start, tmp_path: Path, layers: str) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    told(start(MEET=layers, PLACE=str(place)), 0)
 
 
 def test_every_test_is_in_a_layer(start: Start) -> None:
     folders = {file.relative_to(ROOT).parts[1] for file in (ROOT / "tests").rglob("test_*.py")}
-    layers = {folder.removeprefix("tests/") for line in ran(told(start(), 0)) for folder in line.split()}
+    words = {word for line in ran(told(start(), 0)) for word in line.split()}
     # It needs namespaces of its own, and takes longer than all the others.
-    assert layers == folders - {"recovery"}
+    assert {word.removeprefix("tests/") for word in words - {"not", "alone"}} == folders - {"recovery"}
 
 
 @pytest.mark.parametrize("layer", ["unit", "chart"])
@@ -101,15 +131,15 @@ def test_nothing_slow_begins_after_a_failure_of_a_fast_layer(start: Start, layer
 
 
 def test_a_failure_of_a_slow_layer_is_told_in_the_end(start: Start) -> None:
-    lines = told(start(FAILING="tests/local"), 1)
-    assert ran(lines)[-1] == "tests/cluster tests/edges"
-    assert lines[-1] == "error: tests failed: local"
+    lines = told(start(FAILING="tests/local tests/faults tests/pages"), 1)
+    assert ran(lines)[-1] == "tests/pages alone"
+    assert lines[-1] == "error: tests failed: local, faults, pages, alone"
 
 
 def test_a_cluster_that_does_not_come_up_is_told_with_its_own_words(start: Start) -> None:
     lines = told(start(FAILING="ingress-nginx"), 1)
-    assert ran(lines)[-1] == "tests/matrix"
-    assert lines[-3:] == [
+    assert ran(lines) == FAST + BESIDE
+    assert [line for line in lines if "(" not in line][-3:] == [
         "bring up ingress-nginx",
         "no room for it",
         "error: the cluster did not come up, and its tests were not run: see the lines above",
@@ -130,4 +160,4 @@ def test_what_brings_the_cluster_up_is_stopped_with_the_tests(start: Start, numb
 
 
 def test_one_layer_alone_needs_no_cluster(start: Start) -> None:
-    assert ran(told(start("local"), 0)) == ["tests/local"]
+    assert ran(told(start("local"), 0)) == BESIDE[:1]

@@ -90,6 +90,7 @@ def test_the_commands_of_a_page_print_what_it_shows(cluster: Cluster, edge: str,
     assert run_on_cluster(text, cluster).splitlines() == text.splitlines()
 
 
+@pytest.mark.alone
 def test_demo_starts_a_stopped_cluster_and_puts_a_changed_release_right(cluster: Cluster, edge: str) -> None:
     """That it can be repeated where nothing has happened is what the README's block shows."""
     subprocess.run(release.helm(cluster, *upgrades()[0]), check=True, timeout=120, cwd=ROOT)
@@ -108,6 +109,7 @@ def test_a_cluster_of_another_is_refused(cluster: Cluster, tmp_path: str) -> Non
     cluster.kubectl("get", "nodes")
 
 
+@pytest.mark.alone
 def test_an_image_that_is_not_loaded_is_named(cluster: Cluster, edge: str) -> None:
     images = cluster.record()["images"]
     cluster.note(images={})
