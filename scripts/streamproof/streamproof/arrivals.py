@@ -22,6 +22,9 @@ MIN_PAUSE, PAUSE_CONNECTS = 0.100, 4
 # How many events make a batch. Language models send role and first token together, and finish and [DONE].
 BATCH, BATCH_AT_ENDS = 2, 4
 MAX_BATCHED = 0.20
+# What a hop held back comes at the path's speed: ten segments in a round trip (RFC 6928 section 2). Slow lines may take
+# a pause for these bytes, and reads are late by so many seconds.
+WINDOW, JITTER = 14_000, 0.020
 # A wait for the first byte, in seconds, that a path does not explain.
 LONG_WAIT = 1.0
 # What came whole within this many seconds of the request is too short to tell anything from it.
@@ -108,9 +111,15 @@ class Arrivals:
         inside = sum(
             one.events
             for index, one in enumerate(self.deliveries)
-            if one.silence >= self.pause and one.events >= (BATCH_AT_ENDS if index in (0, last) else BATCH)
+            if one.silence >= self.pause
+            and one.events >= (BATCH_AT_ENDS if index in (0, last) else BATCH)
+            and self._at_once(one)
         )
         return inside / len(self.events) if self.events else 0.0
+
+    def _at_once(self, one: Delivery) -> bool:
+        """Tell whether a delivery came as fast as the path allows: on a long way, reads far apart make one delivery."""
+        return one.at[1] - one.at[0] <= JITTER + one.size / WINDOW * self.pause
 
     @cached_property
     def cuts(self) -> list[Delivery]:

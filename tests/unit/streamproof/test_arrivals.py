@@ -150,6 +150,24 @@ def test_tcp_slow_start_over_a_far_path_does_not_look_like_a_hop():
     assert timing(flights, connect_seconds=0.15)[0] != "FAIL"
 
 
+@pytest.mark.parametrize("connect", [0.0005, 0.05, 0.15, 0.3])
+def test_events_one_by_one_on_a_long_way_are_no_batch(connect):
+    """Reads of less than two round trips are one delivery there, but what was held back comes faster than this."""
+    tokens = [(4 * connect + 0.8 + 0.04 * number, event(number, 300)) for number in range(100)]
+    assert timing(tokens, connect_seconds=connect)[0] == "PASS"
+    pairs = [number // 2 * 1.5 + number % 2 * 0.2 + 1 for number in range(20)]
+    assert timing(one_by_one(pairs), connect_seconds=connect)[0] == "PASS"
+
+
+@pytest.mark.parametrize("connect", [0.01, 0.02, 0.1])
+def test_several_events_at_a_time_over_a_slow_line_do_not_pass(connect):
+    """Of 1.2 Mbit/s: packets are 10 ms apart."""
+    writes = [
+        (2 * group + 0.01 * packet, event(30 * group + packet, 1500)) for group in range(1, 6) for packet in range(30)
+    ]
+    assert timing(writes, connect_seconds=connect)[0] == "INCONCLUSIVE"
+
+
 def test_a_file_that_a_busy_machine_reads_in_some_pieces_is_not_one_by_one():
     writes = [(0.01 + 0.03 * piece, b"line %06d\n" % piece * 4000) for piece in range(9)]
     assert timing(writes, "text/plain")[0] == "INCONCLUSIVE"
