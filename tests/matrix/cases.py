@@ -178,6 +178,19 @@ CASES = [
         f"/?framing=close&{SMALL}&accel_buffering=no",
         _HELD,
     ),
+    # Of two nginx the one in front does not get to know that header, unless the one behind it is told to pass it on.
+    Case(
+        "two nginx on, HTTP/1.0, X-Accel-Buffering: no",
+        "bad nginx before nginx",
+        f"/?framing=close&{SMALL}&accel_buffering=no",
+        _HELD,
+    ),
+    Case(
+        "two nginx on, HTTP/1.0, X-Accel-Buffering: no passed on",
+        "bad nginx before nginx passing",
+        f"/?framing=close&{SMALL}&accel_buffering=no",
+        _GOOD,
+    ),
     Case(
         "nginx on, HTTP/1.0, 1 KiB buffers",
         "nginx 1 KiB",

@@ -56,6 +56,12 @@ NGINX: dict[str, tuple[str, str]] = {
     "nginx 1k": ("proxy_buffering on; proxy_http_version 1.1; limit_rate 1k;", "app"),
     "nginx of 2": ("proxy_buffering off; proxy_http_version 1.1; limit_conn streams 2;", "app"),
     "nginx before a bad one": ("proxy_buffering off; proxy_http_version 1.1;", "nginx on 1.0"),
+    "nginx passing": (
+        "proxy_buffering on; proxy_http_version 1.0; proxy_pass_header X-Accel-Buffering;",
+        "app",
+    ),
+    "bad nginx before nginx": ("proxy_buffering on; proxy_http_version 1.0;", "nginx on 1.0"),
+    "bad nginx before nginx passing": ("proxy_buffering on; proxy_http_version 1.0;", "nginx passing"),
     "nginx before Envoy": ("proxy_buffering off; proxy_http_version 1.1;", "envoy"),
 }
 # The same with TLS and HTTP/2.

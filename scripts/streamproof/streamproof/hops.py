@@ -146,6 +146,11 @@ def diagnose(hops: Sequence[Hop], ingress: Ingress) -> Diagnosis:
 def _app(hop: Hop, _: Hop | None, failed: Sequence[Verdict], __: Ingress) -> str:
     questions = [verdict.question for verdict in failed]
     seen = hop.observation
+    if seen is not None and seen.status is None and seen.ended == "protocol_error":
+        return (
+            "An edge answers 502 to such a header, and a client that is lenient hides it: find what sets it twice or "
+            "wrongly, as an app does that sets Transfer-Encoding, which is its server's to set"
+        )
     if seen is not None and ("framing" in questions or "completeness" in questions) and seen.ended != "terminated":
         return (
             f"Usually a worker that is killed: gunicorn's timeout (30 s by default; it broke off after "
@@ -209,6 +214,11 @@ def _late(hop: Hop, before: Hop | None, ingress: Ingress) -> str:
     buffering = ingress.setting("proxy-buffering") == "on"
     upstream = before.observation.framing if before and before.observation else None
     remedy = f'set {_PREFIX}proxy-buffering: "off", or have the app send X-Accel-Buffering: no'
+    server = before.observation.header("server") if before and before.observation else None
+    if server is not None and server.lower().startswith("nginx"):
+        # nginx obeys that header and keeps it to itself (proxy_hide_header's default).
+        remedy += " (the pod answers by an nginx of its own, which keeps that from the edge without "
+        remedy += "proxy_pass_header X-Accel-Buffering)"
     if buffering and ingress.setting("proxy-http-version") == "1.0":
         return (
             f"The Ingress {ingress.name} says proxy-buffering on and proxy-http-version 1.0: the app's body comes "

@@ -9,6 +9,8 @@ from streamproof.timing import judge_timing
 from streamproof.verdict import Number, Result, Verdict, secs
 
 _VERSION_REFUSED = 505
+# By these a hop says that what is behind it gave no valid answer, or none soon (RFC 9110 sections 15.6.3 and 15.6.5).
+_OF_A_HOP = (502, 504)
 
 
 def judge(observation: Observation, questions: Sequence[str] = ("framing", "completeness", "timing")) -> list[Verdict]:
@@ -44,6 +46,8 @@ def why_none(observation: Observation) -> tuple[Result, str, dict[str, Number]]:
         location = observation.header("location")
         if 300 <= observation.status < 400 and location is not None:
             sentence += f" to {location}, which {observation.unfollowed or 'is not followed: --location follows it'}"
+        elif observation.status in _OF_A_HOP:
+            sentence += ", not the stream: a hop got no good answer from what is behind it, so ask the pod itself"
         else:
             sentence += ", not the stream: only a 2xx with a body is judged"
         # A version of HTTP that is refused is no error (RFC 9110 section 15.6.6).

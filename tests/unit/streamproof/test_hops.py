@@ -174,6 +174,25 @@ def test_an_app_that_breaks_off_points_to_its_worker():
     assert "sync worker" in found.sentence
 
 
+def test_an_app_whose_header_no_edge_takes_is_told_of_its_header():
+    twice = observed([], status=None, http_version=None, ended="protocol_error", error="multiple Transfer-Encoding")
+    found = blame(twice, None, refused(502, "Bad Gateway"))
+    assert found.first and found.first.name == "pod"
+    assert "not an HTTP/1.1 response: multiple Transfer-Encoding. An edge answers 502" in found.sentence
+    assert "worker" not in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("server", "told"), [("nginx/1.29.0", True), ("nginx", True), ("gunicorn", False), (None, False)]
+)
+def test_an_nginx_in_the_pod_keeps_the_header_against_buffering_to_itself(server, told):
+    headers = [*GOOD.headers, *([("Server", server)] if server else [])]
+    pod = replace(GOOD, headers=headers)
+    found = blame(pod, pod, AT_THE_END, ingress(proxy_buffering="on", proxy_http_version="1.0"))
+    assert 'proxy-buffering: "off", or have the app send X-Accel-Buffering: no' in found.sentence
+    assert ("proxy_pass_header X-Accel-Buffering" in found.sentence) is told
+
+
 def test_a_service_behind_which_it_goes_wrong_is_not_said_to_buffer():
     found = blame(GOOD, AT_THE_END, AT_THE_END)
     assert found.first and found.first.name == "Service"

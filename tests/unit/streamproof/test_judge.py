@@ -365,6 +365,8 @@ def test_another_status_is_inconclusive_and_an_error_of_the_server_fails(stream,
     verdicts = judge(record([stream.header("Content-Length: 0", status=status)]))
     assert {verdict.result for verdict in verdicts} == {result}
     assert all(status in verdict.sentence for verdict in verdicts)
+    of_a_hop = status[:3] in ("502", "504")
+    assert all(("ask the pod itself" in verdict.sentence) is of_a_hop for verdict in verdicts)
 
 
 def test_any_2xx_with_a_body_is_judged(stream, record):
