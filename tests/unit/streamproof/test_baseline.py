@@ -98,6 +98,15 @@ def test_late_in_one_run_alone_is_inconclusive():
     assert judged(GOOD, [by(4, PACED, 3), one_by_one(PACED, run=4)])[0] == "INCONCLUSIVE"
 
 
+@pytest.mark.parametrize(("late", "result"), [(0, "PASS"), (3, "INCONCLUSIVE"), (4, "INCONCLUSIVE"), (5, "FAIL")])
+def test_some_events_that_were_late_in_the_only_run_are_inconclusive(late, result):
+    """The variants of --ask protocols are asked for once, each against two runs without a coding."""
+    times = [at + 0.3 if 1 <= number <= late else at for number, at in enumerate(PACED[:8])]
+    times = [max(times[: number + 1]) for number in range(8)]
+    once = one_by_one(times, run=3)
+    assert judged([one_by_one(PACED[:8], run=run) for run in (1, 2)], [once, once])[0] == result
+
+
 def test_a_baseline_that_is_slower_takes_no_blame_and_gives_none():
     slow = [at * 1.5 for at in PACED]
     assert judged([one_by_one(slow, run=run) for run in (1, 2)], runs(one_by_one, PACED))[0] == "PASS"
