@@ -22,6 +22,8 @@ from streamproof.verdict import Verdict
 # file lacks has that default. A file of an older format is brought up to date by `_upgraded`.
 FORMAT = "streamproof run 3"
 _FORMAT_2 = "streamproof run 2"
+# What is read of a file: a device has no end.
+_MAX_FILE = 1 << 30
 
 Question = Literal["framing", "completeness", "timing", "backpressure", "protocols", "idle", "concurrency", "pace"]
 QUESTIONS: tuple[Question, ...] = get_args(Question)
@@ -68,7 +70,11 @@ class Run:
             OSError: the file cannot be read.
             ValueError: it does not hold a run; the message says what is wrong.
         """
-        return cls.loads(path.read_bytes())
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE + 1)
+        if len(content) > _MAX_FILE:
+            raise ValueError(f"not a run: it holds more than {_MAX_FILE >> 20} MiB")
+        return cls.loads(content)
 
     @classmethod
     def loads(cls, text: str | bytes) -> "Run":

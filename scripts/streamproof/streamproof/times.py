@@ -18,7 +18,7 @@ def parse_times(text: str) -> str:
     """
     try:
         pattern = re.compile(text.encode())
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"{text!r} is not a regular expression: {error}") from error
     if "time" not in pattern.groupindex:
         raise ValueError(f"{text!r} has no group named time, such as in '\"ts\": (?P<time>[0-9.]+)'")

@@ -126,7 +126,12 @@ def test_no_connection_ends_with_2_and_one_sentence(untouched, capsys, tmp_path)
         (["verify", "URL", "--read-rate", "0"], "read-rate"),
         (["verify", "URL", "--read-rate", "9"], "makes events late by itself"),
         (["verify", "URL", "-X", "G T"], "'G T' is not a method"),
+        (["verify", "URL", "-X", ""], "'' is not a method"),
         (["verify", "URL", "-X", "HEAD"], "HEAD has no body"),
+        (["verify", "URL", "-d", "@"], "'@' names no file"),
+        (["verify", "URL", "-d", "@/dev/zero"], "/dev/zero holds more than 16 MiB"),
+        (["verify", "URL", "-H", "@/dev/zero"], "/dev/zero holds more than 16 MiB"),
+        (["verify", "URL", "--unix-socket", ""], "unix-socket"),
         (["verify", "URL", "-d", "@/nowhere/body"], "cannot read /nowhere/body: No such file"),
         (["verify", "URL", "-H", "@/nowhere/headers"], "cannot read /nowhere/headers: No such file"),
         (["verify", "URL", "--connect-to", "a_b"], "is not HOST1:PORT1:HOST2:PORT2"),
@@ -142,6 +147,10 @@ def test_no_connection_ends_with_2_and_one_sentence(untouched, capsys, tmp_path)
         (["verify", "URL", "--save", "/"], "directory"),
         (["verify", "URL", "--html", "/"], "directory"),
         (["verify", "URL", "--ask", "weather"], "is not one of 'framing'"),
+        (["verify", "URL", "--ask", "timing", "--expect-bytes", "1"], "--expect-bytes takes --ask completeness"),
+        (["verify", "URL", "--ask", "timing", "--expect-sha256", "0" * 64], "--expect-sha256 takes --ask completeness"),
+        (["verify", "URL", "--ask", "idle", "--expect-events", "1"], "--expect-events takes --ask completeness"),
+        (["verify", "URL", "--ask", "pace", "--expect-last", "x"], "--expect-last takes --ask completeness"),
         (["verify", "URL", "--stall", "2"], "--stall takes --ask backpressure"),
         (["verify", "URL", "--expect", "absorb"], "--expect takes --ask backpressure"),
         (["verify", "URL", "--ask", "idle", "--expect", "absorb"], "--expect takes --ask backpressure"),
@@ -165,9 +174,24 @@ def test_no_connection_ends_with_2_and_one_sentence(untouched, capsys, tmp_path)
         (["verify", "https://127.0.0.1:1/", "--http2", "--header", "Connection: close"], "cannot be sent over HTTP/2"),
         (["verify", "URL", "--cacert", "/nowhere/ca.pem"], "cacert"),
         (["verify", "https://127.0.0.1:1/", "--cacert", __file__], "is not a file with certificates in PEM"),
+        (["verify", "https://127.0.0.1:1/", "--cacert", "/dev/zero"], "/dev/zero holds more than 16 MiB"),
         (["judge", "/nowhere/seen.json"], "cannot read /nowhere/seen.json"),
         (["judge", "/"], "cannot read /"),
         (["judge", __file__], "not JSON"),
+        # No comparison says of this that it is out of a range.
+        *(
+            (["verify", "URL", *asked, option, "nan"], f"'{option}': 'nan' is not a number of seconds")
+            for option, *asked in (
+                ("--timeout",),
+                ("--for",),
+                ("--max-first-event",),
+                ("--max-gap-p99",),
+                ("--read-timeout", "--ask", "idle"),
+                ("--stall", "--ask", "backpressure"),
+                ("--pause", "--ask", "concurrency"),
+            )
+        ),
+        (["diagnose", "web", "--timeout", "nan"], "'nan' is not a number of seconds"),
     ],
 )
 def test_wrong_usage_ends_with_3_and_one_sentence(untouched, capsys, args, words):

@@ -134,7 +134,7 @@ def test_an_expression_that_matches_nothing_is_inconclusive(serve, verify):
     ],
 )
 def test_the_pace_has_limits(serve, verify, options, status, words):
-    found, said = verify(serve(ONE_BY_ONE), *options)
+    found, said = verify(serve(ONE_BY_ONE), "--ask", "pace", *options)
     assert (found, words in said) == (status, True), said
 
 
@@ -155,6 +155,8 @@ def test_the_pace_is_in_the_json_and_on_the_page_and_of_several_runs_the_medians
     [
         (["--times", "("], "is not a regular expression"),
         (["--times", "[0-9]+"], "no group named time"),
+        (["--times", "(?P<time>x{99999999999})"], "is not a regular expression"),
+        (["--times", "(" * 3000 + "(?P<time>x)" + ")" * 3000], "is not a regular expression"),
         (["--times", "(?P<time>1)", "--ask", "framing"], "--ask timing"),
         (["--baseline", "ftp://app.test/"], "does not begin with http"),
         (["--baseline", "http://app.test/", "--ask", "framing"], "--ask timing"),

@@ -1,11 +1,13 @@
 import dataclasses
 import json
+from pathlib import Path
 from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from justhtml import JustHTML
+from streamproof import run as run_module
 from streamproof.expected import Expected
 from streamproof.judge import overall
 from streamproof.observation import ChunkRun, End, Event, Misnumbered, Observation, Read, Role, Row, Stall
@@ -212,3 +214,9 @@ def test_a_file_that_is_not_text_is_refused(tmp_path):
 def test_repeated_headers_are_joined(record, stream):
     seen = record([stream.header("Via: a", "via: b", "Transfer-Encoding: chunked")])
     assert (seen.header("VIA"), seen.header("x"), seen.framing) == ("a, b", None, "chunked")
+
+
+def test_a_file_without_an_end_is_no_run(monkeypatch):
+    monkeypatch.setattr(run_module, "_MAX_FILE", 1 << 20)
+    with pytest.raises(ValueError, match="holds more than 1 MiB"):
+        Run.load(Path("/dev/zero"))

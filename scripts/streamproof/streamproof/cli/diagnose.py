@@ -55,7 +55,7 @@ def _wanted(in_cluster: bool, large: str | None, **others: Any) -> Wanted:
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(min=3, min_open=True, max=1e4),
+        type=options.Seconds(min=3, min_open=True, max=1e4),
         default=DEFAULT_TIMEOUT,
         metavar="SECONDS",
         show_default=True,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, TypeVar, get_args
 import click
 from click.core import ParameterSource
 
-from streamproof.cli.output import Output, cannot
+from streamproof.cli.output import Output
 from streamproof.expected import Expected, Outcome
 from streamproof.observation import Protocol
 from streamproof.promise import is_sha256
@@ -22,25 +23,47 @@ from streamproof.times import parse_times
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# What is read of a file with a body or headers.
+# What is read of a file with a body, headers or certificates, and what a message shows of a line.
 _MAX_FILE = 16 << 20
+_SHOWN = 100
 
-# Options that mean something for one question only.
-_BELONGS_TO: dict[str, Question] = {
-    "times": "timing",
-    "baseline": "timing",
-    "stall": "backpressure",
-    "backpressure": "backpressure",
-    "read_timeout": "idle",
-    "streams": "concurrency",
-    "short": "concurrency",
-    "rounds": "concurrency",
-    "pause": "concurrency",
+# What judges whether a body is complete.
+_OF_BODIES: tuple[Question, ...] = ("completeness", "protocols", "concurrency")
+# Options that mean something for some questions only.
+_BELONGS_TO: dict[str, tuple[Question, ...]] = {
+    "times": ("timing",),
+    "baseline": ("timing",),
+    "stall": ("backpressure",),
+    "backpressure": ("backpressure",),
+    "read_timeout": ("idle",),
+    "streams": ("concurrency",),
+    "short": ("concurrency",),
+    "rounds": ("concurrency",),
+    "pause": ("concurrency",),
+    "bytes": _OF_BODIES,
+    "sha256": _OF_BODIES,
+    "events": _OF_BODIES,
+    "last": _OF_BODIES,
 }
 
 
 # What is a question by itself.
 _ASKS_FOR: dict[str, Question] = {"max_first_event": "pace", "max_gap_p99": "pace", "repeat": "pace"}
+
+
+class Seconds(click.FloatRange):
+    """A range of seconds; "nan" is in no range, though no comparison says so."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Take a number.
+
+        Raises:
+            click.BadParameter: it is none, or out of the range.
+        """
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
 
 
 @dataclass(frozen=True)
@@ -126,7 +149,8 @@ def _headers(context: click.Context, parameter: click.Parameter, values: Sequenc
     for value in _lines(context, parameter, values):
         name, colon, content = value.partition(":")
         if not colon or not name.strip():
-            raise click.BadParameter(f"{value!r} is not a name, a colon and a value")
+            shown = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
+            raise click.BadParameter(f"{shown!r} is not a name, a colon and a value")
         headers.append((name.strip(), content.strip()))
     return headers
 
@@ -142,6 +166,8 @@ def _data(_: click.Context, __: click.Parameter, values: Sequence[str]) -> bytes
 def _content(value: str) -> bytes:
     """Read what `@FILE` names, or standard input for `@-`."""
     name = value[1:]
+    if not name:
+        raise click.BadParameter("'@' names no file")
     try:
         if name == "-":
             content = sys.stdin.buffer.read(_MAX_FILE + 1)
@@ -151,7 +177,7 @@ def _content(value: str) -> bytes:
     except (OSError, ValueError) as error:
         raise click.BadParameter(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > _MAX_FILE:
-        raise click.BadParameter(f"{name} holds more than {_MAX_FILE >> 20} MiB: uploads are not judged")
+        raise click.BadParameter(f"{name} holds more than {_MAX_FILE >> 20} MiB")
     return content
 
 
@@ -177,18 +203,15 @@ def _sha256(_: click.Context, __: click.Parameter, value: str | None) -> str | N
 
 def _not_blank(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     if value is not None and not value.strip():
-        raise click.BadParameter("it is blank, and every line contains that")
+        raise click.BadParameter("it is blank")
     return value and value.strip()
 
 
 def _cacert(_: click.Context, __: click.Parameter, value: Path | None) -> str | None:
     if value is None:
         return None
-    try:
-        # What is no certificate is a comment, in any encoding.
-        text = value.read_text(encoding="ascii", errors="replace")
-    except OSError as error:
-        raise cannot("read", value, error) from error
+    # What is no certificate is a comment, in any encoding.
+    text = _content(f"@{value}").decode("ascii", "replace")
     if "-----BEGIN" not in text:
         raise click.BadParameter(f"{value} is not a file with certificates in PEM")
     return text.replace("\ufffd", "?")
@@ -203,7 +226,7 @@ def _request(
         raise ValueError("--http1.0, --http1.1 and --http2 exclude each other")
     route = Route(**{one.name: fields.pop(one.name) for one in dataclasses.fields(Route)})
     return Request(
-        method=method or ("GET" if body is None else "POST"),
+        method=("GET" if body is None else "POST") if method is None else method,
         body=body,
         protocol=next(iter(protocols), None),
         route=route,
@@ -218,10 +241,10 @@ def _questions(questions: Sequence[Question], all_wanted: bool) -> list[Question
     limited = {question for name, question in _ASKS_FOR.items() if context.params.get(name) is not None}
     asked = [one for one in QUESTIONS if one in asked or one in limited]
     for option in context.command.params:
-        question = _BELONGS_TO.get(option.name or "")
+        some = _BELONGS_TO.get(option.name or "", ())
         given = context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
-        if question is not None and given and question not in asked:
-            raise ValueError(f"{option.opts[0]} takes --ask {question}")
+        if some and given and not set(some) & set(asked):
+            raise ValueError(f"{option.opts[0]} takes --ask {some[0]}")
     return asked
 
 
@@ -289,7 +312,7 @@ request_options = gathered(
         metavar="HOST:PORT:ADDRESS",
         help="Use this address for HOST:PORT, or several with commas; repeatable.",
     ),
-    click.option("--unix-socket", metavar="PATH", help="Connect to this Unix domain socket."),
+    click.option("--unix-socket", callback=_not_blank, metavar="PATH", help="Connect to this Unix domain socket."),
     click.option(
         "-x",
         "--proxy",
@@ -307,7 +330,7 @@ request_options = gathered(
     click.option(
         "--for",
         "stop_seconds",
-        type=click.FloatRange(min=0, min_open=True, max=1e6),
+        type=Seconds(min=0, min_open=True, max=1e6),
         metavar="SECONDS",
         help="Stop after this time, of a stream that may never end.",
     ),
@@ -326,7 +349,7 @@ request_options = gathered(
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True, max=1e6),
+        type=Seconds(min=0, min_open=True, max=1e6),
         default=DEFAULT_TIMEOUT,
         metavar="SECONDS",
         show_default=True,
@@ -388,19 +411,19 @@ expected_options = gathered(
     ),
     click.option(
         "--read-timeout",
-        type=click.FloatRange(min=0, min_open=True, max=1e6),
+        type=Seconds(min=0, min_open=True, max=1e6),
         metavar="SECONDS",
         help="For idle: the pause that the stream must survive.",
     ),
     click.option(
         "--max-first-event",
-        type=click.FloatRange(min=0, min_open=True, max=1e6),
+        type=Seconds(min=0, min_open=True, max=1e6),
         metavar="SECONDS",
         help="For pace: the first event must come so soon.",
     ),
     click.option(
         "--max-gap-p99",
-        type=click.FloatRange(min=0, min_open=True, max=1e6),
+        type=Seconds(min=0, min_open=True, max=1e6),
         metavar="SECONDS",
         help="For pace: of the gaps between events, 99 % must be no longer.",
     ),

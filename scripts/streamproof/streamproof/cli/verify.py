@@ -24,7 +24,7 @@ from streamproof.run import Question
 @options.comparison_options
 @click.option(
     "--stall",
-    type=click.FloatRange(min=1, max=1e6),
+    type=options.Seconds(min=1, max=1e6),
     default=DEFAULT_STALL,
     metavar="SECONDS",
     show_default=True,
@@ -51,7 +51,7 @@ from streamproof.run import Question
     ),
     click.option(
         "--pause",
-        type=click.FloatRange(min=MIN_ROUND_PAUSE, max=1e4),
+        type=options.Seconds(min=MIN_ROUND_PAUSE, max=1e4),
         default=DEFAULT_PAUSE,
         metavar="SECONDS",
         show_default=True,
