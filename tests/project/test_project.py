@@ -2,20 +2,17 @@
 
 import contextlib
 import http.client
-import os
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.local.service import WORKERS, Service, until
-from tests.project.conftest import FORM, MIB, PROJECT, Start, ask, environment, multipart
+from tests.project.conftest import FORM, MIB, PROJECT, Start, ask, environment
 
 
 @pytest.mark.parametrize("worker", WORKERS)
@@ -215,45 +212,6 @@ def test_a_websocket_is_refused_without_a_traceback(start: Start) -> None:
     assert service.get("/rows", **handshake, **{"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})[0] == 403
     assert "Traceback" not in service.log
     assert service.get("/rows")[0] == 200
-
-
-@pytest.mark.parametrize("worker", WORKERS)
-def test_forms_and_files_arrive(start: Start, worker: str) -> None:
-    service = start(worker=worker)
-    for size in (0, 5 * MIB):
-        body, kind = multipart(size)
-        assert ask(service.port, "POST", "/upload", body, Content_Type=kind) == (200, b"5 %d" % size)
-
-
-@pytest.fixture
-def little_room() -> Iterator[Path]:
-    """A folder for what is temporary of 16 MiB, as the chart's is."""
-    folder = Path(tempfile.mkdtemp(prefix="little-", dir="/dev/shm"))
-    root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
-    subprocess.run([*root, "mount", "-t", "tmpfs", "-o", "size=16m,mode=777", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run([*root, "umount", "--lazy", folder], check=True)
-    folder.rmdir()
-
-
-@pytest.mark.parametrize("path", ["/nowhere", "/upload"])
-@pytest.mark.parametrize("announced", [True, False])
-def test_a_body_that_finds_no_room_is_refused_and_costs_no_worker(
-    start: Start, little_room: Path, path: str, announced: bool
-) -> None:
-    service = start(worker="asgi", TMPDIR=str(little_room))
-    stream, response = service.open("/rows?rows=200&delay=0.1")
-    body, kind = multipart(40 * MIB)
-    pieces = (body[start : start + MIB] for start in range(0, len(body), MIB))
-    status, said = ask(service.port, "POST", path, body if announced else pieces, Content_Type=kind)
-    assert (status, said.count(b"\n")) == (413, 1)
-    body, kind = multipart(5 * MIB)
-    assert ask(service.port, "POST", "/upload", body, Content_Type=kind)[0] == 200, "there is room for this one"
-    assert response.readline() == b"0\n"
-    stream.close()
-    assert service.metric("streams_open") in (0, 1)
-    assert service.log.count("Booting worker") == 1
-    assert "Traceback" not in service.log
 
 
 def test_a_marked_view_that_is_refused_has_done_nothing(start: Start) -> None:

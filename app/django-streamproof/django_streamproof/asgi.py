@@ -2,25 +2,18 @@
 
 import asyncio
 import contextlib
-import logging
-import shutil
-import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from django_streamproof import bodies
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
-logger = logging.getLogger("streams")
-
-# Bytes that Django keeps of a body in memory by default; from then on it is in a file.
-_IN_MEMORY = 2_621_440
-# Bytes of the folder for temporary files that are left to everybody else, unless a quarter of it is less.
-_LEFT = 64 << 20
-# Bytes after which the room is looked at again, and seconds for which a refused body is taken in and dropped: a client
-# that writes when the connection is closed does not see the answer.
-_LOOK = 1 << 20
+# Seconds for which a refused body is taken in and dropped: a client that writes when the connection is closed does not
+# see the answer.
 _DRAIN_SECONDS = 30.0
 
 
@@ -35,45 +28,58 @@ async def serve_with_room(application: Application, scope: dict[str, Any], recei
 
     Under ASGI Django takes in the whole body of any request, before it looks for a view, into a file of any size. A
     full folder fails every other upload, and where it is memory, as in a pod, it kills the workers, whose metrics are
-    there.
+    there. A body that does not come is answered by 408, and a chunked one gets the length without which Django takes a
+    form for empty.
     """
+    started = time.monotonic()
     came = 0
-    looked = _IN_MEMORY
-    refused = False
+    looked = bodies.IN_MEMORY
+    whole = False
+    refusal: bodies.Refusal | None = None
 
     async def checked() -> dict[str, Any]:
-        nonlocal came, looked, refused
-        if not came and (announced := _length(scope)) > _IN_MEMORY:
-            refused = not _room(announced)
-        if not refused:
-            message = await receive()
-            came += len(message.get("body", b""))
-            if came <= looked:
-                return message
-            looked = came + _LOOK
-            refused = not _room(came, written=came)
+        nonlocal came, looked, refusal, whole
+        if whole:
+            return await receive()
+        length = _length(scope)
+        if not came and length and length > bodies.IN_MEMORY and not bodies.room(length):
+            refusal = bodies.NO_ROOM
+        if refusal is None:
+            try:
+                async with asyncio.timeout(started + bodies.seconds_for(came) - time.monotonic()):
+                    message = await receive()
+            except TimeoutError:
+                refusal = bodies.TOO_SLOW
+            else:
+                came += len(message.get("body", b""))
+                whole = not message.get("more_body")
+                if whole and length is None and came:
+                    scope["headers"] = [*scope["headers"], (b"content-length", b"%d" % came)]
+                if came <= looked:
+                    return message
+                looked = came + bodies.LOOK
+                if bodies.room(came, written=came):
+                    return message
+                refusal = bodies.NO_ROOM
         # Django then drops what it has, and returns without an answer.
-        return {"type": "http.disconnect"} if refused else message
+        return {"type": "http.disconnect"}
 
     await application(scope, checked, send)
-    if refused:
-        logger.warning("%s %s 413: no room for its body in %s", scope["method"], scope["path"], tempfile.gettempdir())
-        said = b"The body is too large for the room that this server has for it.\n"
-        headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(said))]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
+    if refusal is not None:
+        bodies.log_refusal(scope["method"], scope["path"], refusal)
+        status, _, said = refusal
+        headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(said)), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": said})
+        if refusal is bodies.TOO_SLOW:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 while (message := await receive())["type"] == "http.request" and message.get("more_body"):
                     pass
 
 
-def _length(scope: dict[str, Any]) -> int:
+def _length(scope: dict[str, Any]) -> int | None:
+    """Return the length of the body that the header announces; None where it announces none."""
     value = dict(scope["headers"]).get(b"content-length", b"")
-    return int(value) if value.isdigit() and len(value) < 19 else 0
-
-
-def _room(size: int, written: int = 0) -> bool:
-    """Return whether a body fits twice, as Django writes the files of a form once more."""
-    folder = shutil.disk_usage(tempfile.gettempdir())
-    return folder.free + written - 2 * size >= min(folder.total // 4, _LEFT)
+    return int(value) if value.isdigit() and len(value) < 19 else None

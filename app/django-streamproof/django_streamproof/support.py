@@ -18,7 +18,10 @@ _METHODS = {
         "connection_made _keepalive_timeout _send_response_start _safe_write _send_body _build_http_scope"
     ),
     "gunicorn.workers.gasgi:ASGIWorker": "load_wsgi handle_exit_signal handle_quit_signal _shutdown",
-    "gunicorn.workers.gthread:ThreadWorker": "handle handle_request finish_request set_accept_enabled murder_pending",
+    "gunicorn.workers.gthread:ThreadWorker": (
+        "handle handle_request finish_request set_accept_enabled murder_pending enqueue_req get_thread_pool load_wsgi"
+    ),
+    "gunicorn.http.unreader:SocketUnreader": "chunk",
     "gunicorn.arbiter:Arbiter": "handle_hup",
 }
 _ATTRIBUTES = {

@@ -6,11 +6,14 @@ Classes and not hooks in gunicorn.conf.py, as there is none for SIGTERM in a wor
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import sys
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -20,7 +23,7 @@ from gunicorn.workers import gasgi
 from gunicorn.workers.gasgi import ASGIWorker
 from gunicorn.workers.gthread import ThreadWorker
 
-from django_streamproof import support
+from django_streamproof import bodies, support
 from django_streamproof.asgi import refuse_websocket, serve_with_room
 from django_streamproof.conf import conf
 from django_streamproof.registry import of_request, registry
@@ -37,11 +40,32 @@ _SECONDS_BEFORE = 2
 # take under gthread, where it holds a thread.
 _SILENT_SECONDS = 2.0
 _HEADER_SECONDS = 10.0
+# Threads beside those that serve, for clients that send slowly. When all are taken, a connection that waits for one
+# for the first of these seconds takes the place of the client that has been sending the longest, if for the second.
+_READING_THREADS = 64
+_WAIT_SECONDS = 1.0
+_YIELD_SECONDS = 2.0
 
 
 def _stop_streams(graceful_timeout: int) -> None:
     """Take SIGTERM: /readyz fails from now on, and what still streams shortly before the end is broken off."""
     registry.stop_within(graceful_timeout - min(_SECONDS_BEFORE, graceful_timeout / 2))
+
+
+@dataclass(eq=False)
+class _Coming:
+    """A body that is being read: since when, how many bytes of it came, and whether it is to be given up."""
+
+    since: float
+    came: int = 0
+    closed: bool = False
+
+
+def _hang_up(conn: Any, how: int) -> None:
+    """Wake the thread that reads from a connection."""
+    # The client may have been faster.
+    with contextlib.suppress(OSError):
+        conn.sock.shutdown(how)
 
 
 class Stopping:
@@ -83,18 +107,35 @@ class Threads(Stopping, ThreadWorker):  # type: ignore[misc]
         return bound(cfg.threads, streams)
 
     def load_wsgi(self) -> None:
-        """Load the application, and set the bound by its settings, in the worker's own process."""
+        """Load the application, which gets a request when all of it is there, and set the bound by its settings."""
         super().load_wsgi()
         registry.limit = self.limit(self.cfg, conf().streams_per_worker)
+        self.application = self.wsgi
+        self.wsgi: Any = self._serve
 
     def init_process(self) -> None:
         """Run."""
-        # Connections whose header is being read, each by a thread, since when.
+        # Connections that wait for a thread, and whose header is being read, each since when.
+        self.waiting: dict[Any, float] = {}
         self.reading: dict[Any, float] = {}
+        # Connections whose body is being read, each with its progress.
+        self.bodies: dict[Any, _Coming] = {}
+        self.running = threading.Semaphore(self.cfg.threads)
+        self.here = threading.local()
         super().init_process()
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """Return threads for as many requests as are served at a time, and for more clients that send slowly."""
+        return ThreadPoolExecutor(self.cfg.threads + _READING_THREADS)
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Let a connection wait for a thread."""
+        self.waiting[conn] = time.monotonic()
+        super().enqueue_req(conn)
 
     def handle(self, conn: Any) -> Any:
         """Read a request and serve it, in a thread."""
+        self.waiting.pop(conn, None)
         self.reading[conn] = time.monotonic()
         try:
             return super().handle(conn)
@@ -104,20 +145,73 @@ class Threads(Stopping, ThreadWorker):  # type: ignore[misc]
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Serve a request whose header was read."""
         self.reading.pop(conn, None)
-        return super().handle_request(req, conn)
+        unreader = conn.parser.unreader
+        if "chunk" not in vars(unreader):
+            unreader.chunk = functools.partial(self._receive, conn, unreader.chunk)
+        self.here.conn, self.here.runs = conn, False
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            if self.here.runs:
+                self.running.release()
+
+    def _serve(self, environ: dict[str, Any], start_response: Any) -> Any:
+        conn = self.here.conn
+        self.bodies[conn] = _Coming(time.monotonic())
+        try:
+            refusal = bodies.take_in(environ)
+        finally:
+            self.bodies.pop(conn, None)
+        # Only now it is one of those for which there are threads; given back when its answer is sent.
+        self.running.acquire()
+        self.here.runs = True
+        if refusal is not None:
+            return bodies.refuse(environ, start_response, refusal)
+        return self.application(environ, start_response)
+
+    def _receive(self, conn: Any, chunk: Any, size_hint: int | None = None) -> bytes:
+        data: bytes = chunk(size_hint)
+        coming = self.bodies.get(conn)
+        if coming is not None:
+            if coming.closed:
+                raise bodies.Late
+            coming.came += len(data)
+        return data
 
     def murder_pending(self) -> None:
-        """Close connections that say nothing, and those whose header does not come, every second or so."""
+        """Close connections that say nothing, or that do not send what they have begun, every second or so."""
         super().murder_pending()
+        now = time.monotonic()
         self._close_reading(_HEADER_SECONDS)
+        coming = list(self.bodies.items())
+        for conn, body in coming:
+            if now - body.since > bodies.seconds_for(body.came):
+                self._close_body(conn, body)
+        # Somebody waits for a thread, and those that only read have all that are left.
+        late = sum(since < now - _WAIT_SECONDS for since in list(self.waiting.values()))
+        if late:
+            slow: list[tuple[float, Any, _Coming | None]] = [
+                (since, conn, None) for conn, since in list(self.reading.items())
+            ]
+            slow += [(body.since, conn, body) for conn, body in coming]
+            for since, conn, half in sorted(slow, key=lambda one: one[0])[:late]:
+                if since > now - _YIELD_SECONDS:
+                    break
+                if half is None:
+                    _hang_up(conn, socket.SHUT_RDWR)
+                else:
+                    self._close_body(conn, half)
+
+    def _close_body(self, conn: Any, body: _Coming) -> None:
+        body.closed = True
+        # Only reading: there is an answer.
+        _hang_up(conn, socket.SHUT_RD)
 
     def _close_reading(self, seconds: float) -> None:
         before = time.monotonic() - seconds
         for conn, since in list(self.reading.items()):
             if since < before:
-                # Its thread wakes up and closes it. The client may have been faster.
-                with contextlib.suppress(OSError):
-                    conn.sock.shutdown(socket.SHUT_RDWR)
+                _hang_up(conn, socket.SHUT_RDWR)
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Count a connection off once.
