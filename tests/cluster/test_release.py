@@ -429,7 +429,8 @@ def test_who_may_write_into_one_namespace_alone_can_install(other: Release, tmp_
     other.kubectl("create", "serviceaccount", "deployer")
     other.kubectl("create", "rolebinding", "deployer", "--clusterrole=admin", f"--serviceaccount={NAMESPACE}:deployer")
     user = ("--kube-as-user", f"system:serviceaccount:{NAMESPACE}:deployer", "-n", NAMESPACE)
-    values = "--set=streaming.maxDuration=900,replicaCount=1"
+    # With a host: without one, this would take the default release its requests.
+    values = f"--set=streaming.maxDuration=900,replicaCount=1,ingress.host={HOST}"
     command = release.helm(other.cluster, "install", RELEASE, "chart", *user, values, "--wait", "--timeout=120s")
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=150)
     assert done.returncode == 0, done.stderr
