@@ -38,6 +38,8 @@ def rows(request):
         for number in range(count):
             time.sleep(delay if number else 0)
             yield f"{number}\n"
+        if "fail" in request.GET:
+            raise ValueError("after the last row")
 
     return StreamingHttpResponse(source(), content_type="text/plain", headers=_headers(request))
 
@@ -50,6 +52,8 @@ async def async_rows(request):
         for number in range(count):
             await asyncio.sleep(delay if number else 0)
             yield f"{number}\n"
+        if "fail" in request.GET:
+            raise ValueError("after the last row")
 
     return StreamingHttpResponse(source(), content_type="text/plain", headers=_headers(request))
 
