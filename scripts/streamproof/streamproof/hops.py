@@ -151,6 +151,8 @@ def _app(hop: Hop, _: Hop | None, failed: Sequence[Verdict], __: Ingress) -> str
             "An edge answers 502 to such a header, and a client that is lenient hides it: find what sets it twice or "
             "wrongly, as an app does that sets Transfer-Encoding, which is its server's to set"
         )
+    if seen is not None and seen.status is not None and seen.status >= 500:
+        return "Look at the app's log: it answered with an error"
     if seen is not None and ("framing" in questions or "completeness" in questions) and seen.ended != "terminated":
         return (
             f"Usually a worker that is killed: gunicorn's timeout (30 s by default; it broke off after "
@@ -277,6 +279,8 @@ def _unanswered(hop: Hop, ingress: Ingress) -> str:
         )
     if seen.status in (502, 503, 504):
         return "The edge has no answer from a pod: look at the pods, and at the controller's log"
+    if seen.status >= 500:
+        return "The edge answers with an error of its own: look at the controller's log"
     if seen.status in (301, 302, 307, 308):
         return "The edge redirects: give the https URL with --url"
     if seen.status == 404:

@@ -10,6 +10,7 @@ from streamproof.run import DEFAULT_QUESTIONS, Run
 from tests.unit.streamproof.recorded import SENT, recorded
 
 PREFIX = "nginx.ingress.kubernetes.io/"
+REMEDY = f'set {PREFIX}proxy-buffering: "off", or have the app send X-Accel-Buffering: no'
 CHUNKED = ("Transfer-Encoding", "chunked")
 
 
@@ -24,6 +25,10 @@ def observed(delays=(0.001,) * 12, *, pause=0.25, framing=CHUNKED, promised=None
 
 
 GOOD = observed()
+ITERATOR = (
+    ". Usually a synchronous iterator under ASGI, all of which Django consumes before the first byte: stream an "
+    "asynchronous one there. Or a middleware that collects the body, as GZipMiddleware does with gzip"
+)
 AT_THE_END = observed([0.25 * (11 - number) + 0.01 for number in range(12)])
 
 
@@ -57,24 +62,28 @@ def blame(pod, service, edge, about=None, outside=None):
 def test_nothing_is_blamed_where_every_hop_is_in_order():
     found = blame(GOOD, GOOD, GOOD)
     assert (found.result, found.first) == ("PASS", None)
+    assert found.sentence == "the stream is in order at every hop that was measured"
 
 
 def test_an_edge_that_buffers_over_http_1_0_is_blamed_for_both_settings():
     found = blame(GOOD, GOOD, AT_THE_END, ingress(proxy_buffering="on", proxy_http_version="1.0"))
     assert (found.result, found.first and found.first.name) == ("FAIL", "edge")
     assert "proxy-buffering on and proxy-http-version 1.0" in found.sentence
-    assert "not yet at the Service" in found.sentence
+    assert "at the edge (in the cluster), and not yet at the Service (in the cluster): 11 of 12 rows" in found.sentence
+    assert found.sentence.endswith(f"without chunks then, and nginx waits for a full buffer; {REMEDY}")
 
 
 def test_buffering_is_blamed_with_a_body_that_is_not_chunked():
     sized = observed(framing=("Content-Length", "768"))
-    found = blame(sized, sized, AT_THE_END, ingress(proxy_buffering="on"))
+    # So short a timeout is as long as the silence before the end, but nothing was cut.
+    found = blame(sized, sized, AT_THE_END, ingress(proxy_buffering="on", proxy_read_timeout="1"))
     assert "proxy-buffering on, and the app's body is not chunked (content-length)" in found.sentence
 
 
 def test_buffering_alone_is_not_all_that_a_chunked_body_is_delayed_by():
     found = blame(GOOD, GOOD, AT_THE_END, ingress(proxy_buffering="on"))
     assert "alone delays no chunked body" in found.sentence
+    assert found.sentence.endswith(f"in the controller's ConfigMap too; {REMEDY}")
 
 
 def test_buffering_alone_is_blamed_over_tls_with_http_1_1_and_not_over_http_2():
@@ -90,20 +99,32 @@ def test_buffering_alone_is_blamed_over_tls_with_http_1_1_and_not_over_http_2():
 def test_an_edge_without_such_annotations_is_not_said_to_have_them():
     found = blame(GOOD, GOOD, AT_THE_END)
     assert found.first and found.first.name == "edge"
-    assert "proxy-buffering off (the default, if the ConfigMap sets no other)" in found.sentence
+    assert found.sentence.endswith(
+        ". No annotation of the Ingress shop/web explains it, it has proxy-buffering off (the default, if the "
+        "ConfigMap sets no other): look for proxy-buffering and use-gzip in the controller's ConfigMap, and for what "
+        "stands in front of the controller"
+    )
+
+
+def test_a_controller_that_is_not_known_may_be_ingress_nginx():
+    assert "says proxy-buffering on" in blame(GOOD, GOOD, AT_THE_END, ingress("", proxy_buffering="on")).sentence
 
 
 def test_annotations_of_ingress_nginx_mean_nothing_to_another_controller():
     found = blame(GOOD, GOOD, AT_THE_END, ingress("example.org/other", proxy_buffering="on", proxy_http_version="1.0"))
     assert found.result == "FAIL"
-    assert "example.org/other" in found.sentence
-    assert "proxy-http-version" not in found.sentence
+    assert found.sentence.endswith(
+        ". Its controller is example.org/other, whose settings are not known here: look for buffering of responses, "
+        "for compression and for the timeout between two reads"
+    )
 
 
 @pytest.mark.parametrize(
     "observation",
     [
         cut(silence=3.02),
+        cut(after_rows=1, silence=3.02),
+        replace(cut(silence=3.02), rows=[]),
         # What HTTP/1.0 makes of it: an end that looks proper, and rows that came only then.
         observed(
             [0.25 * (3 - row) + 3.0 for row in range(4)],
@@ -112,20 +133,30 @@ def test_annotations_of_ingress_nginx_mean_nothing_to_another_controller():
             ended="terminated",
         ),
     ],
-    ids=["truncated", "looks whole"],
+    ids=["truncated", "after one row", "without production times", "looks whole"],
 )
 def test_a_cut_after_the_read_timeout_is_blamed_on_it(observation):
     about = ingress(proxy_read_timeout="3", proxy_buffering="on", proxy_http_version="1.0")
     found = blame(GOOD, GOOD, observation, about)
     assert found.first and found.first.name == "edge"
-    assert "cut after 3.0 s without a byte" in found.sentence
-    assert "proxy-read-timeout 3 seconds" in found.sentence
+    assert found.sentence.endswith(
+        ". It was cut after 3.0 s without a byte, and the Ingress shop/web says proxy-read-timeout 3 seconds: set "
+        f"{PREFIX}proxy-read-timeout above the longest pause, or have the app send heartbeats"
+    )
 
 
 def test_a_cut_at_another_time_is_not_blamed_on_the_read_timeout():
     found = blame(GOOD, GOOD, cut(silence=20), ingress(proxy_read_timeout="60"))
     assert found.first and found.first.name == "edge"
-    assert "proxy-read-timeout" not in found.sentence
+    assert found.sentence.endswith(
+        ". The edge cut or changed the response, and no annotation of the Ingress shop/web explains it: look at the "
+        "controller's log and ConfigMap"
+    )
+
+
+def test_a_response_that_ends_before_its_body_is_not_blamed_on_the_read_timeout():
+    found = blame(GOOD, GOOD, observed([], promised=12, ended="truncated", error="the peer closed"))
+    assert found.sentence.endswith("controller's log and ConfigMap")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +182,7 @@ def test_the_read_timeout_is_met_within_a_second_or_a_twentieth(timeout, silence
 def test_a_cut_that_looks_whole_is_blamed_on_http_1_0_where_the_edge_speaks_it(version):
     found = blame(GOOD, GOOD, cut(silence=20, ended="terminated"), ingress(proxy_http_version=version))
     assert found.first and found.first.name == "edge"
-    assert ("looks whole: take that annotation away" in found.sentence) is (version == "1.0")
+    assert found.sentence.endswith("looks whole: take that annotation away") is (version == "1.0")
 
 
 def test_the_read_timeout_that_no_annotation_sets_is_known():
@@ -162,16 +193,37 @@ def test_the_read_timeout_that_no_annotation_sets_is_known():
 def test_an_app_that_is_late_itself_is_blamed_before_any_edge():
     found = blame(AT_THE_END, AT_THE_END, AT_THE_END, ingress(proxy_buffering="on", proxy_http_version="1.0"))
     assert found.first and found.first.name == "pod"
-    assert "in the app itself" in found.sentence
-    assert "synchronous iterator under ASGI" in found.sentence
-    assert "GZipMiddleware" in found.sentence
-    assert "proxy-buffering" not in found.sentence
+    assert "it first goes wrong in the app itself: 11 of 12 rows were late" in found.sentence
+    assert found.sentence.endswith(ITERATOR)
 
 
-def test_an_app_that_breaks_off_points_to_its_worker():
-    found = blame(cut(), cut(), cut())
+def test_an_app_that_is_late_and_still_running_is_blamed_for_that():
+    running = replace(AT_THE_END, ended="timeout")
+    assert blame(running, running, running).sentence.endswith(ITERATOR)
+
+
+@pytest.mark.parametrize("changes", [{}, {"ended": "closed", "framing": None}])
+def test_an_app_that_breaks_off_points_to_its_worker(changes):
+    found = blame(*[cut(**changes)] * 3)
     assert found.first and found.first.name == "pod"
-    assert "sync worker" in found.sentence
+    assert (
+        "Usually a worker that is killed: gunicorn's timeout (30 s by default; it broke off after 3.8 s)"
+        in found.sentence
+    )
+    assert found.sentence.endswith("or an exception while the body is made, which the app's log shows")
+
+
+@pytest.mark.parametrize(
+    ("observation", "words"),
+    [
+        (cut(ended="terminated"), "it sent less than it promised, or other bytes"),
+        (refused(503, "Service Unavailable"), "it answered with an error"),
+    ],
+)
+def test_an_app_that_ends_properly_all_the_same_points_to_its_log(observation, words):
+    found = blame(*[observation] * 3)
+    assert found.first and found.first.name == "pod"
+    assert found.sentence.endswith(f". Look at the app's log: {words}")
 
 
 def test_an_app_whose_header_no_edge_takes_is_told_of_its_header():
@@ -196,20 +248,44 @@ def test_an_nginx_in_the_pod_keeps_the_header_against_buffering_to_itself(server
 def test_a_service_behind_which_it_goes_wrong_is_not_said_to_buffer():
     found = blame(GOOD, AT_THE_END, AT_THE_END)
     assert found.first and found.first.name == "Service"
-    assert "service mesh" in found.sentence
+    words = "buffers nothing: look for a proxy that a service mesh puts beside the pods"
+    assert found.sentence.endswith(
+        f". A Service forwards connections and {words}, or another pod than the one measured"
+    )
+    assert blame(None, AT_THE_END, AT_THE_END).sentence.endswith(words)
 
 
 def test_what_is_in_front_of_the_controller_is_blamed_where_the_controller_is_in_order():
     found = blame(GOOD, GOOD, GOOD, ingress(proxy_buffering="on", proxy_http_version="1.0"), outside=AT_THE_END)
     assert found.first and found.first.means == "from here"
-    assert "in front of the controller" in found.sentence
+    assert found.sentence.endswith(
+        ". Usually a load balancer, CDN or proxy in front of the controller, or a proxy on this side"
+    )
 
 
 def test_a_late_tunnel_is_not_blamed_on_the_app_where_the_edge_is_in_time():
     hops = [hop("pod", AT_THE_END, "port-forward"), hop("edge", GOOD, "from here")]
     found = diagnose(hops, ingress())
     assert (found.result, found.first) == ("INCONCLUSIVE", None)
-    assert "tunnel" in found.sentence
+    assert "the stream passes the edge (from here), but not the tunnel to pod:80: 11 of 12 rows" in found.sentence
+    assert found.sentence.endswith(
+        ". Either the tunnel did that, or the edge asked another pod: try again, or with --in-cluster"
+    )
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    [
+        [hop("edge", AT_THE_END, "from here")],
+        [hop("Service", GOOD, "port-forward"), hop("edge", None, "from here")],
+    ],
+)
+def test_a_late_tunnel_is_named_beside_the_app_where_no_edge_is_in_time(beyond):
+    found = diagnose([hop("pod", AT_THE_END, "port-forward"), *beyond], ingress())
+    assert found.first and found.first.name == "pod"
+    assert found.sentence.endswith(
+        f"{ITERATOR}; the tunnel of a port-forward may delay rows too, which --in-cluster rules out"
+    )
 
 
 def test_an_edge_before_which_nothing_was_measured_is_not_blamed_alone():
@@ -226,25 +302,30 @@ def test_an_edge_after_a_hop_that_could_not_be_judged_is_not_blamed_alone():
 def test_without_the_edge_nothing_can_be_told():
     found = blame(GOOD, GOOD, None)
     assert (found.result, found.first) == ("INCONCLUSIVE", None)
-    assert "no connection" in found.sentence
+    assert found.sentence == "the edge (in the cluster) could not be measured: no connection"
+
+
+NO_ANSWER = ". The edge has no answer from a pod: look at the pods, and at the controller's log"
 
 
 @pytest.mark.parametrize(
     ("status", "after", "hint"),
     [
-        (308, 0.01, "give the https URL"),
-        (404, 0.01, "does not know that host and path"),
-        (503, 0.01, "no answer from a pod"),
-        (504, 5.0, "proxy-read-timeout 5 seconds"),
-        (504, 1.0, "no answer from a pod"),
-        (502, 5.0, "no answer from a pod"),
+        *((status, 0.01, ". The edge redirects: give the https URL with --url") for status in (301, 302, 307, 308)),
+        (404, 0.01, ". Either the edge does not know that host and path (yet), or the app does not"),
+        (403, 0.01, ", not the stream: only a 2xx with a body is judged"),
+        (503, 0.01, NO_ANSWER),
+        (504, 5.0, ". The Ingress shop/web says proxy-read-timeout 5 seconds: the app sent nothing for that long"),
+        (504, 1.0, NO_ANSWER),
+        (502, 5.0, NO_ANSWER),
+        (500, 0.01, ". The edge answers with an error of its own: look at the controller's log"),
     ],
 )
 def test_an_edge_that_answers_something_else_is_explained(status, after, hint):
     found = blame(GOOD, GOOD, refused(status, "", after), ingress(proxy_read_timeout="5"))
     assert found.result == ("FAIL" if status >= 500 else "INCONCLUSIVE")
     assert f"the response is {status}" in found.sentence
-    assert hint in found.sentence
+    assert found.sentence.endswith(hint)
 
 
 def test_a_hop_that_was_to_be_measured_and_was_not_leaves_it_open():
