@@ -1,3 +1,5 @@
+from itertools import accumulate, pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +47,16 @@ UNSEEN = (
 
 
 def test_events_that_come_one_by_one_pass():
-    assert timing(one_by_one(PACED)) == ("PASS", f"24 events came one by one, in 24 deliveries; {UNSEEN}")
+    verdict = judge_arrivals(Arrivals(came([*one_by_one(PACED), (6.5, event(0) + event(1) + event(2) + event(3))])))
+    assert (verdict.result, verdict.sentence) == ("PASS", f"28 events came one by one, in 25 deliveries; {UNSEEN}")
+    assert verdict.numbers == {
+        "evidence": "arrivals",
+        "events": 28,
+        "deliveries": 25,
+        "pauses": 24,
+        "events_in_batches": 0.143,
+        "shape": "one by one",
+    }
 
 
 @pytest.mark.parametrize("pause", [0.005, 0.02, 0.06])
@@ -69,6 +80,7 @@ def test_what_came_whole_at_once_is_too_short_to_tell_and_does_not_count():
     verdict = judge_arrivals(Arrivals(came([(0.02, b"".join(map(event, range(24))))])))
     assert (verdict.result, verdict.counts) == ("INCONCLUSIVE", False)
     assert verdict.sentence.startswith("too short to tell")
+    assert verdict.numbers["shape"] == "short"
 
 
 @pytest.mark.parametrize("changes", [{"ended": "timeout"}, {"ended": "truncated"}])
@@ -91,6 +103,74 @@ def test_ends_of_events_that_wait_for_the_next_fail(number, size, buffer, words,
         writes = [(at, data.replace(b"\n", b" ")[:-1] + b"\n") for at, data in writes]
     result, sentence = timing(through_buffer(writes, buffer), content_type)
     assert (result, sentence.startswith("the end of an event waited"), words in sentence) == ("FAIL", True, True)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ([5000, 8192, 8192, 8192, 300], "5 deliveries of about 8192 bytes: this looks like an 8 KiB buffer"),
+        ([5000, 3600, 3600, 4096, 300], "5 deliveries of about 3600 bytes: this looks like a 4 KiB buffer"),
+        ([5000, 3500, 3500, 4096, 300], "5 deliveries of about 3500 bytes"),
+        ([9000, 4096, 8192, 300], "4 deliveries of about 6144 bytes"),
+        ([5000, 1 << 20, 300], "3 deliveries of about 1048576 bytes: this looks like a 1024 KiB buffer"),
+        ([5000, 1 << 21, 300], "3 deliveries of about 2097152 bytes"),
+    ],
+)
+def test_the_size_of_the_pieces_is_told_without_the_first_and_the_last(sizes, words):
+    body = b"".join(event(number, 1001) for number in range(sum(sizes) // 1001 + 1))
+    cuts = pairwise(accumulate(sizes, initial=0))
+    result, sentence = timing([(number, body[start:end]) for number, (start, end) in enumerate(cuts)])
+    assert (result, sentence) == (
+        "FAIL",
+        f"the end of an event waited for the next one, after silence; it came in {words}",
+    )
+
+
+EITHER = "either an app that sends so, or a hop with a timer"
+
+
+@pytest.mark.parametrize(
+    ("writes", "content_type", "words", "shape"),
+    [
+        (
+            [(0.7, event(1) + event(2))],
+            "text/event-stream",
+            "2 events within 100 ms are too few, or too early, to tell",
+            "short",
+        ),
+        (one_by_one([0.01, 0.51]), "text/event-stream", "2 events in 2 deliveries are too few to tell", "unknown"),
+        (
+            [(6.0, event(1))],
+            "text/event-stream",
+            "1 event arrived, and arrivals tell nothing of less than two",
+            "unknown",
+        ),
+        ([(6.0, b"x")], "text/event-stream", "no event arrived, and arrivals tell nothing of less than two", "unknown"),
+        (
+            [(6.0, b"x"), (6.1, b"x")],
+            "video/mp4",
+            "a body of type video/mp4 has no events that could be told apart, and from its bytes (100 ms from first to "
+            "last) it cannot be told whether something held them back",
+            "unknown",
+        ),
+        (
+            [
+                (0.2 * group, b"".join(map(event, range(size))))
+                for group, size in enumerate([1, 1, 5, 1, 5, 1, 1, 1], 1)
+            ],
+            "text/event-stream",
+            f"62% of 16 events came several at a time, up to 0.2 s apart: {EITHER}",
+            "batches",
+        ),
+    ],
+)
+def test_why_arrivals_do_not_tell_is_told(writes, content_type, words, shape):
+    verdict = judge_arrivals(Arrivals(came(writes, content_type)))
+    assert (verdict.result, verdict.sentence) == (
+        "INCONCLUSIVE",
+        f"{words}; --baseline with the app's own address tells, or production times (--times, X-Stream-Promise)",
+    )
+    assert (verdict.numbers["evidence"], verdict.numbers["shape"]) == ("arrivals", shape)
 
 
 def test_events_larger_than_a_buffer_fail():

@@ -130,6 +130,51 @@ def test_a_status_line_alone_is_content(stream, record):
 # Completeness
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"http_version": "2"}, ", and yet the response ended with END_STREAM, so framing alone would have called it"),
+        (
+            {"headers": [("Content-Length", "3")]},
+            ", and yet that is what Content-Length says, so framing alone would have called it complete",
+        ),
+        (
+            {"headers": [], "ended": "closed"},
+            ", and nothing marks the end: to a client that goes by framing, this looks complete",
+        ),
+    ],
+)
+def test_how_a_body_that_is_too_short_ended_is_told(stream, record, changes, words):
+    seen = record([plain(stream, b"ab\n", "Content-Length: 3")])
+    result, sentence = completeness(dataclasses.replace(seen, expected=Expected(bytes=4), **changes))
+    assert (result, sentence.startswith(f"truncated: 3 of 4 bytes arrived{words}")) == ("FAIL", True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"stop_events": 2}, "after 2 events"),
+        ({"stop_events": 3}, "after 1.5 s"),
+        ({"stop_seconds": 1.5}, "after 1.5 s"),
+    ],
+)
+def test_where_a_stream_was_stopped_is_told(stream, record, changes, words):
+    seen = record([events(stream, "a", "b", end=b" ")], "timeout")
+    seen = dataclasses.replace(seen, ended="stopped", ended_at=seen.request_sent_at + 1.5, **changes)
+    assert framing(seen) == ("PASS", f"chunked, 2 chunks, valid so far, stopped as asked {words}")
+    assert completeness(seen) == ("PASS", f"2 events (18 bytes) so far, stopped as asked {words}")
+
+
+def test_what_is_expected_of_the_end_is_not_compared_before_it(stream, record):
+    seen = dataclasses.replace(record([events(stream, "a", end=b" ")], "timeout"), expected=Expected(last="[DONE]"))
+    result, sentence = completeness(dataclasses.replace(seen, ended="stopped", stop_events=1))
+    assert (result, sentence) == (
+        "INCONCLUSIVE",
+        "1 event (9 bytes), stopped as asked before the end, which is what is expected to be compared",
+    )
+    assert completeness(seen)[1].startswith("still running when the time limit of 60 s was reached, 1 event")
+
+
 def test_everything_that_was_promised_passes(stream, record):
     expected = ("PASS", "12 of 12 rows (768 of 768 bytes) arrived, and the digest is right")
     assert completeness(record([stream.chunked()])) == expected
@@ -363,10 +408,12 @@ def test_an_encoded_body_is_not_compared_with_the_promise(stream, record):
 )
 def test_another_status_is_inconclusive_and_an_error_of_the_server_fails(stream, record, status, result):
     verdicts = judge(record([stream.header("Content-Length: 0", status=status)]))
-    assert {verdict.result for verdict in verdicts} == {result}
-    assert all(status in verdict.sentence for verdict in verdicts)
-    of_a_hop = status[:3] in ("502", "504")
-    assert all(("ask the pod itself" in verdict.sentence) is of_a_hop for verdict in verdicts)
+    why = "only a 2xx with a body is judged"
+    if status[:3] in ("502", "504"):
+        why = "a hop got no good answer from what is behind it, so ask the pod itself"
+    sentence = f"the response is {status}, not the stream: {why}"
+    assert {(verdict.result, verdict.sentence) for verdict in verdicts} == {(result, sentence)}
+    assert all(verdict.numbers == {"status": int(status[:3])} for verdict in verdicts)
 
 
 def test_any_2xx_with_a_body_is_judged(stream, record):
@@ -409,7 +456,14 @@ def test_no_bytearray_is_shown_to_people(stream, record):
 
 def test_a_redirect_is_reported_with_its_location(stream, record):
     verdicts = judge(record([stream.header("Location: https://there/", "Content-Length: 0", status="302 Found")]))
-    assert all("302 Found to https://there/, which is not followed" in verdict.sentence for verdict in verdicts)
+    sentence = "the response is 302 Found to https://there/, which is not followed: --location follows it"
+    assert {verdict.sentence for verdict in verdicts} == {sentence}
+
+
+@pytest.mark.parametrize(("status", "redirect"), [(299, False), (300, True), (399, True), (400, False)])
+def test_a_location_means_a_redirect_only_where_the_status_does(stream, record, status, redirect):
+    data = stream.header("Location: https://there/", "Content-Length: 0", status=f"{status} X")
+    assert (" to https://there/" in framing(record([data]))[1]) is redirect
 
 
 @pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\nA: b"])
@@ -418,8 +472,8 @@ def test_no_response_is_inconclusive_but_none_within_the_limit_fails(record, dat
     verdicts = judge(record([data] if data else [], end))
     late = end == "timeout"
     assert {verdict.result for verdict in verdicts} == {"FAIL" if late else "INCONCLUSIVE"}
-    words = "no response header came within" if late else "there is no response to judge"
-    assert all(words in verdict.sentence for verdict in verdicts)
+    words = "no response header came within " if late else "there is no response to judge: the "
+    assert all(verdict.sentence.startswith(words) for verdict in verdicts)
 
 
 @pytest.mark.parametrize(
@@ -432,7 +486,10 @@ def test_no_response_is_inconclusive_but_none_within_the_limit_fails(record, dat
     ],
 )
 def test_what_is_not_http_fails_as_framing(record, data):
-    assert [verdict.result for verdict in judge(record([data]))] == ["FAIL", "INCONCLUSIVE", "INCONCLUSIVE"]
+    verdicts = judge(record([data]))
+    assert [verdict.result for verdict in verdicts] == ["FAIL", "INCONCLUSIVE", "INCONCLUSIVE"]
+    assert verdicts[0].sentence.startswith("what came back is not an HTTP/1.1 response: ")
+    assert verdicts[1].sentence == "there is no response to judge: its header was not valid"
 
 
 @pytest.mark.parametrize(
