@@ -71,7 +71,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = {name: value for name, value in os.environ.items() if name not in left_out}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
-        ["sh", "-euc", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+        ["sh", "-euc", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stderr
     (folder / "shop" / "more_urls.py").write_text(URLS)
@@ -136,6 +136,8 @@ def test_with_all_pieces_nothing_is_lost(start: Start) -> None:
     """What the tests below find missing, each where one piece is left out."""
     service = start(streams=1)
     assert service.get("/readyz") == (200, "ok\n")
+    assert service.get("/static/admin/css/base.css")[0] == 200
+    assert service.get("/admin/login/", timeout=20)[0] == 200
     assert head_seconds(service) < 2
     assert service.get("/fails")[0] == 500
     assert "ValueError: the view failed" in service.log
@@ -188,6 +190,10 @@ def test_without_logged_a_request_has_no_line_and_no_id(start: Start) -> None:
 def test_without_the_probes_a_pod_never_gets_ready(start: Start) -> None:
     service = start(without("django_streamproof.health.probes"))
     assert {service.get(path)[0] for path in ("/readyz", "/livez", "/metrics")} == {404}
+
+
+def test_without_whitenoise_the_admin_has_no_css(start: Start) -> None:
+    assert start(without("whitenoise.middleware.WhiteNoiseMiddleware")).get("/static/admin/css/base.css")[0] == 404
 
 
 def test_without_logging_a_view_that_fails_leaves_no_traceback(start: Start) -> None:
