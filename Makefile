@@ -108,11 +108,16 @@ test-unit: .venv/complete lint ## the tests that need neither server nor cluster
 test-chart: .venv/complete ## the tests of the chart that need no cluster: by helm, which is built if there is none
 	@$(PYTHON) -m layers chart
 
-mutants: .venv/complete ## make mistakes on purpose, and see that the tests notice (some minutes)
-	@$(PYTHON) -m mutants.chart
+mutants: .venv/complete build/mutmut/complete ## make mistakes on purpose, in pure modules and the chart, and see that the tests notice
+	@$(PYTHON) -m mutants.modules && $(PYTHON) -m mutants.chart
 
 lint: .venv/complete ## ruff and mypy
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy app docs scripts/bench scripts/cluster scripts/doc_blocks scripts/edges scripts/faults scripts/layers.py scripts/local_edge scripts/mutants scripts/streamproof/streamproof $(FROM_REGISTRIES)
 
 .venv/complete: requirements/dev.txt scripts/make-venv
 	@scripts/make-venv
+
+# Beside .venv, which everybody needs, as it is for this alone.
+build/mutmut/complete: requirements/mutants.txt .venv/complete
+	@echo " • Install mutmut into $(@D) …" >&2
+	@rm -rf $(@D) && $(PYTHON) -m pip install --quiet --require-hashes --target $(@D) --requirement $< && touch $@

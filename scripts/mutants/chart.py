@@ -83,14 +83,13 @@ def noticed(mutation: Mutation | None) -> bool:
         if mutation:
             mutation.apply(root / "chart")
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *_TESTS]
-        done = subprocess.run(
-            command,
-            cwd=root,
-            env=os.environ | {"PYTHONPATH": str(root / "scripts")},
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-        )
+        environment = os.environ | {"PYTHONPATH": str(root / "scripts")}
+        try:
+            done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise Trouble(
+                f"the tests with {mutation} did not end within {_SECONDS} s: try again on a machine that is less busy"
+            ) from error
     if done.returncode not in (0, 1):
         raise Trouble(f"the tests could not be run with {mutation}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     if mutation is None and done.returncode:
