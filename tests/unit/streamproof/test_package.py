@@ -1,5 +1,6 @@
 """The distribution, as it would be published."""
 
+import email
 import os
 import re
 import shutil
@@ -41,6 +42,25 @@ def test_the_wheel_holds_every_file_of_the_package(built: Path) -> None:
     assert {name for name in package if "__pycache__" not in name} <= held
     (licence,) = (name for name in held if name.endswith("/LICENSE"))
     assert zipfile.ZipFile(wheel).read(licence) == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_page_of_the_package_tells_what_it_is(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (one for one in archive.namelist() if one.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+        held = archive.namelist()
+    assert (metadata["Name"], metadata["License-Expression"]) == ("streamproof", "MIT")
+    assert (metadata["License-File"], metadata["Description-Content-Type"]) == ("LICENSE", "text/markdown")
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert "sse" in metadata["Keywords"].split(",")
+    assert "Typing :: Typed" in metadata.get_all("Classifier", [])
+    assert "streamproof/py.typed" in held
+    urls = [one.partition(", ")[2] for one in metadata.get_all("Project-URL", [])]
+    assert urls
+    # What nobody has filled in would be an address of somebody else's.
+    assert [one for one in urls if not re.fullmatch(r"https://(?!.*(example|OWNER|TODO|USER))\S+", one)] == []
+    assert metadata.get_payload().startswith("# streamproof\n")
 
 
 def test_what_is_installed_runs(built: Path, tmp_path: Path) -> None:
