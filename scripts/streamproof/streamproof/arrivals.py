@@ -228,12 +228,15 @@ def judge_arrivals(arrivals: Arrivals) -> Verdict:
     }
 
     def verdict(result: Result, sentence: str) -> Verdict:
-        return Verdict("timing", result, sentence + ("" if result == "PASS" else cache_note(seen)), numbers)
+        undone = f"; then {seen.coding_error}" if seen.coding_error and arrivals.reads else ""
+        return Verdict("timing", result, sentence + undone + ("" if result == "PASS" else cache_note(seen)), numbers)
 
     kind, events = arrivals.kind, len(arrivals.events)
     wait = ms(arrivals.waited)
     if not arrivals.reads:
-        return verdict("INCONCLUSIVE", "nothing of the body arrived, so there is nothing to tell from arrivals")
+        what = "could be decoded" if seen.coding_error else "arrived"
+        why = f": {seen.coding_error}" if seen.coding_error else ""
+        return verdict("INCONCLUSIVE", f"nothing of the body {what}, so there is nothing to tell from arrivals{why}")
     unseen = (
         f"by arrivals alone a delay common to all, of up to {wait}, a hop one event behind, or one that slows all "
         "evenly would not show"

@@ -275,6 +275,18 @@ def test_a_compressor_without_flushes_whose_events_come_in_time_passes():
     assert timing(one_by_one(PACED), sync_flushes=0, encoded_bytes=200)[0] == "PASS"
 
 
+def test_what_is_not_in_the_coding_that_it_claims_is_named():
+    error = "what came is not valid gzip (incorrect header check)"
+    found = timing([], coding_error=error)
+    assert found == (
+        "INCONCLUSIVE",
+        f"nothing of the body could be decoded, so there is nothing to tell from arrivals: {error}",
+    )
+    result, sentence = timing(one_by_one(PACED), coding_error=error)
+    assert (result, sentence.endswith(f"; then {error}")) == ("PASS", True)
+    assert "decoded" not in timing([])[1]
+
+
 # Without events
 
 

@@ -577,6 +577,16 @@ def test_what_a_coding_blows_up_to_is_bounded(origin, coding):
     assert peak < 32 << 20
 
 
+@pytest.mark.parametrize(("coding", "name"), [("gzip", "gzip"), ("br", "brotli"), ("zstd", "zstd")])
+def test_a_coding_that_is_claimed_and_not_sent_fails_and_leaves_timing_open(serve, capsys, coding, name):
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nContent-Encoding: "
+    event = b"9\r\ndata: 1\n\n\r\n"
+    assert main(["verify", serve([head + coding.encode() + b"\r\n\r\n", event, 0.6, event, b"0\r\n\r\n"])]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"FAIL completeness 0 events (0 bytes) arrived, then what came is not valid {name}" in said
+    assert "INCONCLUSIVE timing nothing of the body could be decoded" in said
+
+
 def lazy(asked):
     """Answer as a server that flushes gzip and not brotli, without production times."""
     coding = asked.headers.get("accept-encoding", "")
