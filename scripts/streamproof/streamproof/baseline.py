@@ -28,6 +28,8 @@ TOGETHER = 0.01
 CHANCE, MOST = 0.05, 0.50
 # By how many bytes an event may differ from its counterpart: numbers and times in it do.
 SIZE_TOLERANCE = 8
+# The share of events with the size of their counterparts in two runs of one stream, at least.
+SAME = 0.9
 # Runs of one app may differ in pace by so much of their length, as on a busy machine.
 PACE = 0.2
 # Where the pace is irregular, so many times the longest run of the baseline is not chance.
@@ -100,7 +102,12 @@ def undecided(verdict: Verdict) -> bool:
 def one_at_a_time(pair: Pair) -> bool:
     """Tell whether one response began only after the other had ended, as from an app that serves one at a time."""
     first, second = sorted(pair, key=lambda one: one.header_at or one.ended_at)
-    return second.started_at < first.ended_at <= (second.header_at or second.ended_at)
+    header = [one.header_at or one.ended_at for one in (first, second)]
+    if not second.started_at < first.ended_at <= header[1]:
+        return False
+    # Where each of them comes at once, neither has waited for the other.
+    waited = [at - one.request_sent_at for at, one in zip(header, (first, second), strict=True)]
+    return waited[1] >= waited[0] + first.duration / 2
 
 
 def _unusable(pairs: Sequence[Pair]) -> str | None:
@@ -118,7 +125,27 @@ def _unusable(pairs: Sequence[Pair]) -> str | None:
             )
         if pair.baseline.status != pair.edge.status:
             return f"the baseline answers {pair.baseline.status}, and this address {pair.edge.status}"
-    return None
+    return _another_stream(pairs)
+
+
+def _another_stream(pairs: Sequence[Pair]) -> str | None:
+    """Tell where each address sends the same events again and again, and they are not each other's."""
+    there, here = [[one.events for one in runs] for runs in zip(*pairs, strict=True)]
+    if len(pairs) < 2 or any(_same_sizes(*two) < SAME for runs in (there, here) for two in pairwise(runs)):
+        return None
+    if _same_sizes(there[0], here[0]) >= MOST:
+        return None
+    sizes = [median(event.size for event in runs[0]) for runs in (there, here)]
+    return (
+        f"the baseline is another stream: {count(len(there[0]), 'event')} of about {sizes[0]:g} bytes there, "
+        f"{len(here[0])} of about {sizes[1]:g} here"
+    )
+
+
+def _same_sizes(one: Sequence[Event], other: Sequence[Event]) -> float:
+    """Return how many events are as long as their counterparts; one run may have been stopped or cut earlier."""
+    pairs = list(zip(one, other, strict=False))
+    return sum(abs(here.size - there.size) <= SIZE_TOLERANCE for here, there in pairs) / len(pairs) if pairs else 0.0
 
 
 def _judge_shared(pairs: Sequence[Pair], numbers: dict[str, Number]) -> Verdict | None:
@@ -215,8 +242,8 @@ def _judge_shape(pairs: Sequence[Pair], numbers: dict[str, Number]) -> Verdict:
             return verdict("INCONCLUSIVE", slower)
         return verdict(
             "PASS",
-            f"events come {said_here}, as at the baseline; its own runs differ from one another, so a delay common to "
-            "all, or a hop one event behind, would not show",
+            f"events come {said_here}, as at the baseline; {_why_shape(pairs)}, so a delay common to all, or a hop one "
+            "event behind, would not show",
         )
     if kinds_there <= set(_GOOD) and all(_is_held(one) for one in here):
         longest = min(one.spread for one in there)
@@ -240,6 +267,17 @@ def _judge_shape(pairs: Sequence[Pair], numbers: dict[str, Number]) -> Verdict:
         "INCONCLUSIVE",
         f"the baseline does not tell: there events come {said_there}, here {said_here}",
     )
+
+
+def _why_shape(pairs: Sequence[Pair]) -> str:
+    """Say why events could not be compared one by one."""
+    there, here = [
+        [one.events[-1].arrived - one.events[0].arrived if one.events else 0.0 for one in runs]
+        for runs in zip(*pairs, strict=True)
+    ]
+    if min(there) > max(here) * (1 + PACE):
+        return f"it is slower, {min(there):.1f} s instead of {max(here):.1f} s"
+    return "runs differ from one another" if len(pairs) > 1 else "each was asked for once"
 
 
 def _comes_one_by_one(runs: Sequence[Arrivals]) -> bool:
