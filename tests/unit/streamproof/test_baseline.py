@@ -94,6 +94,15 @@ def test_an_event_that_was_late_once_is_no_fault():
     assert judged(GOOD, [one_by_one(once, run=3), one_by_one(PACED, run=4)])[0] == "PASS"
 
 
+def test_less_than_a_tenth_of_a_second_is_not_late():
+    """However close together events are."""
+    close = [0.01 + 0.02 * number for number in range(60)]
+    late = list(accumulate((at + (0.08 if number // 10 % 2 else 0.0) for number, at in enumerate(close)), max))
+    there, here = [one_by_one(close, run=run) for run in (1, 2)], runs(one_by_one, late)
+    result, sentence = judged(there, here)
+    assert (result, "the same stream for each request" in sentence) == ("PASS", True)
+
+
 def test_late_in_one_run_alone_is_inconclusive():
     assert judged(GOOD, [by(4, PACED, 3), one_by_one(PACED, run=4)])[0] == "INCONCLUSIVE"
 

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 from streamproof.expected import Expected
-from streamproof.pace import judge_pace, pace
+from streamproof.observation import Row
+from streamproof.pace import judge_pace, pace, pace_line
 
-from tests.unit.streamproof.recorded import came
+from tests.unit.streamproof.recorded import SENT, came
 
 
 def events(times, **others):
@@ -68,3 +71,14 @@ def test_a_limit_holds_for_the_median():
     assert judge_pace(runs).result == "PASS"
     verdict = judge_pace([*runs[1:], events([3.0, 4.0], expected=expected)])
     assert (verdict.result, "took 3000 ms, the median of 3 runs" in verdict.sentence) == ("FAIL", True)
+
+
+def test_what_takes_just_as_long_as_it_may_passes():
+    limits = Expected(max_first_event=0.5, max_gap_p99=0.25)
+    assert judge_pace([events([0.5, 0.75, 1.0], expected=limits)]).result == "PASS"
+
+
+def test_where_lags_tell_more_there_is_no_line_about_gaps():
+    plain = events(TEN)
+    assert pace_line(plain).startswith("10 events: first event after 500 ms; gaps p50 100 ms")
+    assert pace_line(replace(plain, rows=[Row(SENT + 1, SENT, 64)])) == ""
