@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,30 @@ def test_a_reload_with_a_wrong_setting_leaves_workers_and_streams_as_they_are(
     until(reloaded, 120)
     assert service.process.poll() is None
     connection.close()
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_an_edge_that_is_trusted_is_known_where_gunicorn_listens_on_ipv6_too(
+    start: Start, tmp_path: Path, worker: str
+) -> None:
+    (tmp_path / "secure.py").write_text(GOOD + "SECURE_SSL_REDIRECT = True\n")
+    with socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True) as free:
+        port = free.getsockname()[1]
+    app = {"gthread": "ordinary.wsgi", "asgi": "ordinary.asgi"}[worker]
+    options = {"app": app, "DJANGO_SETTINGS_MODULE": "secure", "path": str(tmp_path)}
+    service = start("--bind", f"[::]:{port}", worker=worker, **options)
+    for number, host in enumerate(("::1", "127.0.0.1")):
+        connection = http.client.HTTPConnection(host, port, timeout=60)
+        identity = f"edge-{number}"
+        said = {
+            "Host": "localhost",
+            "X-Forwarded-Proto": "https",
+            "X-Request-ID": identity,
+            "X-Forwarded-For": "10.0.0.7",
+        }
+        connection.request("GET", "/rows", headers=said)
+        response = connection.getresponse()
+        assert (response.status, response.headers["X-Request-ID"]) == (200, identity)
+        connection.close()
+        line = next(line for line in service.lines if line.get("request_id") == identity)
+        assert line["client"] == "10.0.0.7"

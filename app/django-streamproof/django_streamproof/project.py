@@ -30,12 +30,14 @@ def tell() -> None:
     wsgi = getattr(settings, "WSGI_APPLICATION", None) or f"{name.rpartition('.')[0]}.wsgi.application"
     asgi = getattr(settings, "ASGI_APPLICATION", None) or f"{wsgi.rpartition('.wsgi.')[0]}.asgi.application"
     applications = {"gthread": ":".join(wsgi.rsplit(".", 1)), "asgi": ":".join(asgi.rsplit(".", 1))}
-    edges = ",".join(map(str, values["TRUSTED_EDGES"]))
+    edges = values["TRUSTED_EDGES"]
+    # As a socket for both families has the addresses of IPv4.
+    mapped = [f"::ffff:{net.network_address}/{96 + net.prefixlen}" for net in edges if net.version == 4]
     answer = {
         "applications": applications,
         "log_format": values["LOG_FORMAT"],
         "streams_per_worker": values["STREAMS_PER_WORKER"],
-        "trusted_edges": edges,
+        "trusted_edges": ",".join([*map(str, edges), *mapped]),
     }
     print(json.dumps(answer), file=told)
 

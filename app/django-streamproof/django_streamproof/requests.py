@@ -91,4 +91,9 @@ def _is_address(text: str) -> bool:
 
 
 def _within(address: str, networks: Sequence[Network]) -> bool:
-    return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)
+    if not _is_address(address):
+        return False
+    found = ipaddress.ip_address(address)
+    # As a socket for both families has those of IPv4.
+    known = getattr(found, "ipv4_mapped", None) or found
+    return any(known in network for network in networks)
