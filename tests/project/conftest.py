@@ -56,37 +56,38 @@ http {{
 @pytest.fixture(scope="session")
 def database() -> Iterator[Path]:
     """The folder of the socket of a PostgreSQL of its own, which runs as nobody, since it refuses root."""
-    folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))
-    folder.chmod(0o755)
-    programs, more = tools.postgresql(folder)
-    data = folder / "data"
-    data.mkdir(mode=0o700)
-    who: dict[str, Any] = {"env": os.environ | more}
-    if os.geteuid() == 0:
-        for path in (folder, data):
-            shutil.chown(path, "nobody", "nogroup")
-        who |= {"user": "nobody", "group": "nogroup", "extra_groups": []}
-    options = ("--pgdata", data, "--username=shop", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-    made = subprocess.run([programs / "initdb", *options], **who, capture_output=True, text=True, timeout=120)
-    assert made.returncode == 0, made.stderr
-    settings = ("-c", "listen_addresses=", "-c", "fsync=off", "-c", "jit=off")
-    with (data / "log").open("wb") as log:
-        server = subprocess.Popen([programs / "postgres", "-D", data, "-k", folder, *settings], **who, stderr=log)
+    # Not pytest's folder: a socket's path is short, and nobody may not enter that.
+    with tempfile.TemporaryDirectory(prefix="postgres-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        programs, more = tools.postgresql(folder)
+        data = folder / "data"
+        data.mkdir(mode=0o700)
+        who: dict[str, Any] = {"env": os.environ | more}
+        if os.geteuid() == 0:
+            for path in (folder, data):
+                shutil.chown(path, "nobody", "nogroup")
+            who |= {"user": "nobody", "group": "nogroup", "extra_groups": []}
+        options = ("--pgdata", data, "--username=shop", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+        made = subprocess.run([programs / "initdb", *options], **who, capture_output=True, text=True, timeout=120)
+        assert made.returncode == 0, made.stderr
+        settings = ("-c", "listen_addresses=", "-c", "fsync=off", "-c", "jit=off")
+        with (data / "log").open("wb") as log:
+            server = subprocess.Popen([programs / "postgres", "-D", data, "-k", folder, *settings], **who, stderr=log)
 
-    def up() -> bool:
-        assert server.poll() is None, (data / "log").read_text()
-        with contextlib.suppress(psycopg.OperationalError):
-            connect(folder).close()
-            return True
-        return False
+        def up() -> bool:
+            assert server.poll() is None, (data / "log").read_text()
+            with contextlib.suppress(psycopg.OperationalError):
+                connect(folder).close()
+                return True
+            return False
 
-    try:
-        until(up, 60)
-        yield folder
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(60)
-        shutil.rmtree(folder)
+        try:
+            until(up, 60)
+            yield folder
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(60)
 
 
 def connect(folder: Path) -> psycopg.Connection[Any]:

@@ -268,3 +268,52 @@ def test_a_missing_browser_is_installed_with_a_font(monkeypatch: pytest.MonkeyPa
     assert tools.chromium() == "/usr/bin/chromium"
     assert "chromium" in asked
     assert any(package.startswith("fonts-") for package in asked)
+
+
+@pytest.fixture
+def no_postgresql(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine without any, and the folder that its programs are in."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setattr(tools, "_POSTGRESQL", tmp_path / "nowhere")
+    monkeypatch.setattr(tools, "CACHE", tmp_path / "cache")
+    return programs
+
+
+def test_the_newest_postgresql_of_the_machine_is_taken(
+    no_postgresql: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for version in ("15", "17"):
+        (tmp_path / "postgresql" / version / "bin").mkdir(parents=True)
+        program(tmp_path / "postgresql" / version / "bin", "initdb", "")
+    monkeypatch.setattr(tools, "_POSTGRESQL", tmp_path / "postgresql")
+    assert tools.postgresql(tmp_path / "unpacked") == (tmp_path / "postgresql" / "17" / "bin", {})
+
+
+def test_a_user_who_may_not_fetch_postgresql_is_told_to_install_it(
+    no_postgresql: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(Trouble, match="no PostgreSQL is on this machine"):
+        tools.postgresql(tmp_path / "unpacked")
+
+
+def test_postgresql_is_unpacked_and_not_installed(
+    no_postgresql: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    folder = tmp_path / "unpacked"
+    where = folder / "usr" / "lib" / "postgresql" / "15" / "bin"
+    fetched = 'for one; do case "$one" in Dir::Cache::archives=*) touch "${one#*=}/postgresql.deb" ;; esac; done'
+    asked = tmp_path / "asked"
+    for name, does in (
+        ("apt-get", f'echo "$@" >> {asked}; {fetched}'),
+        ("dpkg-deb", f"mkdir -p {where} {folder}/usr/lib/x86_64-linux-gnu; touch {where}/initdb"),
+    ):
+        program(no_postgresql, name, "").write_text(f"#!/bin/sh\n{does}\n")
+    for _ in range(2):
+        assert tools.postgresql(folder) == (where, {"LD_LIBRARY_PATH": f"{folder}/usr/lib/x86_64-linux-gnu"})
+    update, install = asked.read_text().splitlines()
+    assert update == "update"
+    assert "--download-only" in install
