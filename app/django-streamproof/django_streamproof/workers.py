@@ -154,9 +154,13 @@ class Threads(Stopping, ThreadWorker):  # type: ignore[misc]
         finally:
             if self.here.runs:
                 self.running.release()
+            self.here.conn = None
 
     def _serve(self, environ: dict[str, Any], start_response: Any) -> Any:
-        conn = self.here.conn
+        conn = getattr(self.here, "conn", None)
+        if conn is None:
+            # HTTP/2, where a project has allowed it, has a connection's thread for all of its requests.
+            return self.application(environ, start_response)
         self.bodies[conn] = _Coming(time.monotonic())
         try:
             refusal = bodies.take_in(environ)
