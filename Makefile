@@ -4,7 +4,7 @@
 # and docs: local for without a cluster).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo kind-up image wheels sbom package push verify logs kind-down clean local docs docs-shell test test-chart test-full test-recovery test-unit faults edges bench bench-clients bench-curves lint mutants
+.PHONY: help demo kind-up image wheels sbom package push verify logs kind-down clean local docs docs-shell test test-chart test-full test-recovery test-unit faults edges bench bench-clients bench-curves servers lint mutants
 
 # Where no image registry can be reached, this builds what would have been pulled. Without it only upstream's images are used.
 export FROM_REGISTRIES := k8s/from-registries/build.py
@@ -90,6 +90,9 @@ bench-clients: .venv/complete ## how many streams a pod holds, by server: gunico
 
 bench-curves: .venv/complete ## rates over chunk size and parallel streams, and where the time of a row goes (about 15 min; WHERE=local too)
 	@$(PYTHON) -m bench curves
+
+servers: .venv/complete ## what holds under uvicorn, granian, hypercorn, daphne, waitress and uwsgi; writes the table of docs/operations.md (10 min)
+	@$(PYTHON) -m bench.servers
 
 test-full: export CLUSTER := streaming-test
 test-full: export PORT_OFFSET := 10000
