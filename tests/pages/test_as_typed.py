@@ -83,6 +83,8 @@ def upgrades() -> list[list[str]]:
     return [shlex.split(arguments.replace("\\\n", "")) for arguments in found]
 
 
+# A page may build an image and an environment; each of its blocks has a limit of its own.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", pages("cluster"), ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_commands_of_a_page_print_what_it_shows(cluster: Cluster, edge: str, page: Path) -> None:
     """Among them `make demo`, which can be repeated, and `make verify`. Where they don't: `make docs` rewrites it."""
