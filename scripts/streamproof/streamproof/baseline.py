@@ -254,11 +254,16 @@ def _judge_shape(pairs: Sequence[Pair], numbers: dict[str, Number]) -> Verdict:
                 f"{said_here}, the first after {ms(median(one.waited for one in here))} instead of "
                 f"{ms(median(one.waited for one in there))}",
             )
-    held = kinds_there | kinds_here <= set(_HELD) - {"short"} and all(map(_is_held, [*there, *here]))
+    held = kinds_there | kinds_here <= set(_HELD) - {"short"}
     ratio = at_a_time[1] / at_a_time[0] if at_a_time[0] else 1.0
     if held and kinds_there == kinds_here and len(kinds_here) == 1 and ratio <= SAME_BATCH:
         return verdict("PASS", f"events come {said_here}, and so they do at the baseline: the app does that")
-    if held and kinds_there == {"batches"} and (kinds_here <= {"at once", "cut"} or ratio >= LARGER_BATCH):
+    if (
+        held
+        and kinds_there == {"batches"}
+        and all(map(_is_held, [*there, *here]))
+        and (kinds_here <= {"at once", "cut"} or ratio >= LARGER_BATCH)
+    ):
         more = f", {at_a_time[1]:g} instead of {at_a_time[0]:g}" if kinds_here == {"batches"} else ""
         return verdict("FAIL", f"{_HELD_BACK}: at the baseline they come {said_there}, here {said_here}{more}")
     if all(one.ended in ("terminated", "closed") and one.duration < TOO_SHORT for pair in pairs for one in pair):

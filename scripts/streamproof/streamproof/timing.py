@@ -23,6 +23,8 @@ from streamproof.verdict import Number, Result, Verdict, count, ms, to_ms
 MIN_PAUSE = 0.020
 # A lag, in seconds, that is too much even where rows cannot be judged one by one, or where clocks leave doubts.
 SURELY_LATE = 1.0
+# A lag, in seconds, that nobody notices.
+UNNOTICED = 0.100
 # How far apart, in seconds, two readings of one clock may seem to be.
 CLOCK_NOISE = 0.001
 
@@ -131,6 +133,8 @@ def judge_timing(observation: Observation) -> Verdict:
             "INCONCLUSIVE",
             f"{some_late}: so rarely, and for less than {ms(SURELY_LATE)}, it may be a busy machine; try again{notes}",
         )
+    if largest < UNNOTICED and len(late) * 2 < len(timed):
+        return verdict("INCONCLUSIVE", f"{some_late}: for less than {ms(UNNOTICED)}, it may be a busy machine{notes}")
     return verdict("FAIL", f"{some_late}; {_shape(bursts, len(timed))}{notes}")
 
 

@@ -345,6 +345,26 @@ def test_a_type_that_accept_did_not_ask_for_fails(stream, record, accept, kind, 
     assert completeness(seen)[0] == result
 
 
+@pytest.mark.parametrize("last", ["[DONE]", "data: [DONE]"])
+def test_the_last_line_needs_only_to_contain_what_is_expected(stream, record, last):
+    seen = dataclasses.replace(record([events(stream, "a", "[DONE]")]), expected=Expected(last=last))
+    assert completeness(seen)[0] == "PASS"
+
+
+def test_too_few_events_are_not_wrong_while_it_runs_and_too_many_are(stream, record):
+    seen = record([events(stream, "a", "b", end=b" ")], "timeout")
+    assert completeness(dataclasses.replace(seen, expected=Expected(events=3)))[0] == "INCONCLUSIVE"
+    assert completeness(dataclasses.replace(seen, expected=Expected(events=1)))[0] == "FAIL"
+
+
+@pytest.mark.parametrize("ended", ["timeout", "stopped"])
+def test_no_header_within_the_limit_fails(stream, record, ended):
+    nothing = dataclasses.replace(record([], "timeout"), ended=ended)
+    verdicts = judge(nothing)
+    assert {verdict.result for verdict in verdicts} == {"FAIL"}
+    assert all("no response header came within" in verdict.sentence for verdict in verdicts)
+
+
 # Streams that never end
 
 
