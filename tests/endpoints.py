@@ -10,6 +10,7 @@ PAGE = ("/", "/page.js", "/page.css")
 STREAMS = {"/download_csv_streaming": CsvStreamParams, "/measure": MeasureParams, "/binary": BinaryParams}
 DOWNLOADS = {"/download_csv": CsvParams, **STREAMS}
 PROBES = ("/livez", "/readyz")
+# On a port of its own.
 METRICS = "/metrics"
 PARAMETERS = sorted({one.name for kind in DOWNLOADS.values() for one in fields(kind)})
-ALL = (*PAGE, *DOWNLOADS, *PROBES, METRICS)
+ALL = (*PAGE, *DOWNLOADS, *PROBES)

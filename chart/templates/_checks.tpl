@@ -76,6 +76,8 @@
 {{- range $values.extraEnv -}}
 {{- if hasKey $set .name -}}
 {{- $wrong = append $wrong (printf "extraEnv sets %s: set %s instead" .name (get $set .name)) -}}
+{{- else if has .name (list "METRICS_FOLDER" "METRICS_PORT") -}}
+{{- $wrong = append $wrong (printf "extraEnv sets %s: leave it out, as the chart's volume and Service for metrics need theirs" .name) -}}
 {{- end -}}
 {{- end -}}
 

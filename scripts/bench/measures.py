@@ -335,7 +335,7 @@ def buffered(place: Place, rounds: int, figures: Figures) -> None:
 
 
 def _produced(place: Place, server: str) -> int:
-    (text,) = place.ask({"do": "text", "path": "/metrics", **place.direct(server)})
+    (text,) = place.ask({"do": "text", "path": "/metrics", **place.metrics(server)})
     found = [line for line in text["text"].splitlines() if line.startswith("streams_sent_bytes_total")]
     return int(sum(float(line.rpartition(" ")[2]) for line in found))
 

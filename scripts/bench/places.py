@@ -83,6 +83,9 @@ class Place(Protocol):
     def direct(self, server: str) -> dict[str, Any]:
         """Return where the client asks a server itself."""
 
+    def metrics(self, server: str) -> dict[str, Any]:
+        """Return where the client asks a server for its metrics."""
+
     def ask(self, *tasks: dict[str, Any]) -> list[dict[str, Any]]:
         """Have the client do tasks one after the other."""
 
@@ -192,6 +195,10 @@ class Loopback:
     def direct(self, server: str) -> dict[str, Any]:
         """Return the address of the server."""
         return _address(self._edges[server].app_url)
+
+    def metrics(self, server: str) -> dict[str, Any]:
+        """Return the address of the server, with its port for metrics."""
+        return _address(self._edges[server].metrics_url)
 
     def ask(self, *tasks: dict[str, Any]) -> list[dict[str, Any]]:
         """Run the client here."""
@@ -402,6 +409,10 @@ class OnCluster(Namespace):
     def direct(self, server: str) -> dict[str, Any]:
         """Return the address of the server's pod."""
         return address_of(self._pods[server], server)
+
+    def metrics(self, server: str) -> dict[str, Any]:
+        """Return the address of the server's pod, with its port for metrics."""
+        return self.direct(server) | {"port": 9000}
 
     def usage(self, server: str) -> dict[str, Usage]:
         """Return what the processes have used."""

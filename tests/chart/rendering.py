@@ -35,9 +35,12 @@ def text(*options: str, values: str = "", chart: str = "chart", release: str = "
 
 
 def render(*options: str, values: str = "", chart: str = "chart", release: str = "x") -> dict[str, Any]:
-    """Return the objects that the chart renders to, by their kind."""
+    """Return the objects that the chart renders to, by their kind; the headless one of two Services as "Headless"."""
     rendered = text(*options, values=values, chart=chart, release=release)
-    return {each["kind"]: each for each in yaml.load_all(rendered, yaml.CSafeLoader)}
+    return {
+        "Headless" if each.get("spec", {}).get("clusterIP") == "None" else each["kind"]: each
+        for each in yaml.load_all(rendered, yaml.CSafeLoader)
+    }
 
 
 def notes(values: str) -> str:

@@ -14,14 +14,15 @@ from tests.chart.rendering import CHART, PROD, environment, pod, render
 
 
 def test_the_defaults_bring_these_objects_and_production_these_more() -> None:
-    always = {"Deployment", "Service", "Ingress", "ServiceAccount", "Secret", "PodDisruptionBudget", "Pod"}
+    always = {"Deployment", "Service", "Ingress", "ServiceAccount", "Secret", "PodDisruptionBudget", "Pod", "Headless"}
     assert set(render()) == always
     assert set(render(*PROD)) == always | {"HorizontalPodAutoscaler", "NetworkPolicy"}
 
 
 def test_each_object_can_be_told_to_be_of_the_release() -> None:
-    for each in render(*PROD).values():
-        assert each["metadata"]["name"] == ("x-streaming-test" if each["kind"] == "Pod" else "x-streaming")
+    names = {"Pod": "x-streaming-test", "Headless": "x-streaming-metrics"}
+    for kind, each in render(*PROD).items():
+        assert each["metadata"]["name"] == names.get(kind, "x-streaming")
         assert each["metadata"]["labels"]["app.kubernetes.io/instance"] == "x"
 
 
@@ -30,7 +31,7 @@ def test_the_service_leads_to_the_pods() -> None:
     service, template = objects["Service"]["spec"], objects["Deployment"]["spec"]["template"]
     assert service["selector"].items() <= template["metadata"]["labels"].items()
     assert service["ports"] == [{"name": "http", "port": 8080, "targetPort": "http"}]
-    assert pod(objects)["containers"][0]["ports"] == [{"name": "http", "containerPort": 8000}]
+    assert {"name": "http", "containerPort": 8000} in pod(objects)["containers"][0]["ports"]
 
 
 def test_the_ingress_leads_to_the_service() -> None:
@@ -106,25 +107,29 @@ def test_the_disruption_budget_is_for_the_pods() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "namespaces"),
+    ("values", "lets_in"),
     [
-        ("networkPolicy: {enabled: true}", ["ingress-nginx"]),
-        ("networkPolicy: {enabled: true, edgeNamespace: a, scraperNamespace: b}", ["a", "b"]),
-        ("networkPolicy: {enabled: true, edgeNamespace: a, scraperNamespace: a}", ["a"]),
+        ("networkPolicy: {enabled: true}", {8000: "ingress-nginx"}),
+        ("networkPolicy: {enabled: true, edgeNamespace: a, scraperNamespace: b}", {8000: "a", 9000: "b"}),
+        ("networkPolicy: {enabled: true, edgeNamespace: a, scraperNamespace: a}", {8000: "a", 9000: "a"}),
     ],
 )
-def test_only_the_edge_and_the_scraper_get_in_and_nothing_but_dns_gets_out(values: str, namespaces: list[str]) -> None:
+def test_only_the_edge_and_the_scraper_get_in_and_nothing_but_dns_gets_out(
+    values: str, lets_in: dict[int, str]
+) -> None:
     objects = render(values=values)
     policy = objects["NetworkPolicy"]["spec"]
     assert policy["podSelector"] == objects["Deployment"]["spec"]["selector"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
-    peers = [
-        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
-        for name in (*namespaces, "kube-system")
+
+    def peers(namespace: str) -> list[object]:
+        return [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}]
+
+    assert policy["ingress"] == [
+        {"from": peers(namespace), "ports": [{"protocol": "TCP", "port": port}]} for port, namespace in lets_in.items()
     ]
-    assert policy["ingress"] == [{"from": peers[:-1], "ports": [{"protocol": "TCP", "port": 8000}]}]
     dns = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
-    assert policy["egress"] == [{"to": peers[-1:], "ports": dns}]
+    assert policy["egress"] == [{"to": peers("kube-system"), "ports": dns}]
 
 
 def test_without_an_ingress_the_pod_of_helm_test_gets_in_too() -> None:
@@ -273,9 +278,32 @@ def test_everything_but_cpu_is_requested_and_limited() -> None:
     resources = pod(render())["containers"][0]["resources"]
     assert set(resources["requests"]) == {"cpu", "memory", "ephemeral-storage"}
     assert set(resources["limits"]) == {"memory", "ephemeral-storage"}
-    # The only folder that can be written to is on no disk.
-    folder = {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}
-    assert pod(render())["volumes"] == [folder]
+
+
+def test_metrics_and_uploads_have_a_folder_in_memory_each_and_nothing_else_can_be_written_to() -> None:
+    found = pod(render(values="uploads: 64Mi"))
+    sizes = {each["name"]: each["emptyDir"] for each in found["volumes"]}
+    assert sizes == {
+        "metrics": {"medium": "Memory", "sizeLimit": "16Mi"},
+        "tmp": {"medium": "Memory", "sizeLimit": "64Mi"},
+    }
+    (container,) = found["containers"]
+    folders = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    assert folders == {"metrics": "/run/metrics", "tmp": "/tmp"}  # noqa: S108
+    assert {"name": "METRICS_FOLDER", "value": folders["metrics"]} in container["env"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_metrics_have_a_service_without_an_address_that_no_route_names() -> None:
+    objects = render(values="httpRoute: {enabled: true}")
+    service = objects["Headless"]["spec"]
+    assert objects["Headless"]["metadata"]["name"] == "x-streaming-metrics"
+    assert service["publishNotReadyAddresses"] is True
+    assert service["selector"] == objects["Deployment"]["spec"]["selector"]["matchLabels"]
+    (port,) = service["ports"]
+    assert {"name": port["targetPort"], "containerPort": 9000} in pod(objects)["containers"][0]["ports"]
+    for kind in ("Ingress", "HTTPRoute"):
+        assert "metrics" not in str(objects[kind]["spec"])
 
 
 @pytest.fixture
@@ -305,7 +333,8 @@ def test_a_name_is_cut_where_a_label_would_be_too_long(part: Callable[[str], str
     objects = render(chart=part(alias), release=release)
     name = f"{release}-rows-in-t"
     assert len(name) == 63
-    assert {each["metadata"]["name"] for kind, each in objects.items() if kind != "Pod"} == {name}
+    assert {each["metadata"]["name"] for kind, each in objects.items() if kind not in ("Pod", "Headless")} == {name}
+    assert objects["Headless"]["metadata"]["name"] == f"{release}-r-metrics"
     assert objects["Ingress"]["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["name"] == name
 
 

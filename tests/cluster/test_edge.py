@@ -72,9 +72,20 @@ def test_one_header_of_the_app_sets_the_bad_ingress_right(demo: Any) -> None:
     assert status == 0, verdicts
 
 
-def test_metrics_are_not_for_those_who_come_through_the_edge(demo: Any) -> None:
+SCRAPE = """
+import socket, urllib.request
+name = "streaming-metrics"
+for *_, (address, _) in socket.getaddrinfo(name, 9000, socket.AF_INET, socket.SOCK_STREAM):
+    print(address, b"streams_open" in urllib.request.urlopen(f"http://{address}:9000/metrics").read())
+"""
+
+
+def test_metrics_are_for_those_who_ask_each_pod_and_not_through_the_edge(cluster: Cluster, demo: Any) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
         _get(f"{demo.url}/metrics", demo.host)
+    pods = cluster.ready_pods(demo.namespace, "app.kubernetes.io/name=streaming")
+    command = ("exec", "-n", demo.namespace, pods[0]["metadata"]["name"], "--", "python3", "-c", SCRAPE)
+    assert set(cluster.kubectl(*command).splitlines()) == {f"{pod['status']['podIP']} True" for pod in pods}
 
 
 def test_a_request_id_crosses_the_edge_into_the_log(cluster: Cluster, demo: Any) -> None:

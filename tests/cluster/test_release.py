@@ -165,11 +165,12 @@ def test_a_pod_that_asks_for_more_is_refused_there(other: Release) -> None:
         other.kubectl("run", "more", "--image=streaming-demo:0.1.0")
 
 
-def test_only_the_folder_for_the_metrics_can_be_written_to(other: Release) -> None:
+def test_only_the_folders_for_metrics_and_uploads_can_be_written_to(other: Release) -> None:
     other.set(BAD)
     (name,) = other.names()
     write = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text('x')"
-    other.kubectl("exec", name, "--", "python3", "-c", write, "/tmp/x")  # noqa: S108
+    for folder in ("/tmp", "/run/metrics"):  # noqa: S108
+        other.kubectl("exec", name, "--", "python3", "-c", write, f"{folder}/x")
     with pytest.raises(Trouble, match="Read-only file system"):
         other.kubectl("exec", name, "--", "python3", "-c", write, "/srv/x")
 

@@ -41,12 +41,13 @@ class Service:
         **environment: str,
     ) -> None:
         self.worker_class = worker
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as also:
+            self.port, self.metrics_port = free.getsockname()[1], also.getsockname()[1]
         self._log = folder / f"{self.port}.log"
-        ours = ("DJANGO_", "STREAM", "LOG_FORMAT", "FORWARDED_", "PROMETHEUS_")
+        ours = ("DJANGO_", "STREAM", "LOG_FORMAT", "FORWARDED_", "METRICS_", "PROMETHEUS_")
         env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        env |= {"TMPDIR": str(folder), "WORKER_CLASS": worker}
+        env |= {"TMPDIR": str(folder), "WORKER_CLASS": worker, "METRICS_PORT": str(self.metrics_port)}
+        binds = [f"--bind=127.0.0.1:{port}" for port in (self.port, self.metrics_port)]
         few = ["--workers", "1", *([app] if app else [])]
         if worker == "gthread":
             few += ["--threads", str(2 * streams)]
@@ -54,7 +55,7 @@ class Service:
             env["STREAMS_PER_WORKER"] = str(streams)
         with self._log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{self.port}", *few, *args],
+                [sys.executable, "-m", "gunicorn", *binds, *few, *args],
                 cwd=project,
                 env=env | environment,
                 stdout=output,
@@ -92,7 +93,8 @@ class Service:
         return connection, connection.getresponse()
 
     def get(self, path: str, timeout: float = 5, **headers: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        port = self.metrics_port if path == "/metrics" else self.port
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
         with contextlib.closing(connection):
             connection.request("GET", path, headers={"Connection": "close"} | headers)
             response = connection.getresponse()

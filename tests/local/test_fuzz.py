@@ -10,7 +10,7 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from tests.endpoints import ALL, PARAMETERS
+from tests.endpoints import ALL, METRICS, PARAMETERS
 from tests.local.service import WORKERS, Service, until
 
 # FUZZ_EXAMPLES=20000 for a long run.
@@ -91,7 +91,7 @@ parameters = st.lists(
 targets = st.one_of(
     st.builds(
         lambda path, pairs: path.encode() + b"?" + b"&".join(_escaped(name) + b"=" + _escaped(v) for name, v in pairs),
-        st.sampled_from(ALL),
+        st.sampled_from((*ALL, METRICS)),
         parameters,
     ),
     st.builds(lambda path, query: path.encode() + b"?" + query, st.sampled_from(ALL), st.binary(max_size=40)),

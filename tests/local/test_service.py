@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_edge import LocalEdge
 
 from tests.local.service import WORKERS, Service, until
 
@@ -409,12 +408,35 @@ def test_metrics_take_little_room(start: Start, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("metrics-*"))
 
 
-def test_metrics_are_not_seen_through_the_edge(good_edge: LocalEdge) -> None:
-    for url, status in ((good_edge.app_url, 200), (good_edge.url, 404)):
-        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
-        connection.request("GET", "/metrics")
-        assert connection.getresponse().status == status
-        connection.close()
+@pytest.mark.parametrize("worker", WORKERS)
+def test_metrics_have_a_port_of_their_own_and_nothing_else_is_there(start: Start, worker: str) -> None:
+    service = start(worker=worker)
+    found = {}
+    for port in (service.port, service.metrics_port):
+        for path in ("/metrics", "/measure?rows=1", "/readyz", "/nowhere"):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            # The port in a Host is the client's word.
+            headers = {"Host": f"127.0.0.1:{service.metrics_port}", "Connection": "close"}
+            connection.request("GET", path, headers=headers)
+            found[port, path] = connection.getresponse().status
+            connection.close()
+    assert [path for (port, path), status in found.items() if port == service.port and status == 200] == [
+        "/measure?rows=1",
+        "/readyz",
+    ]
+    assert [path for (port, path), status in found.items() if port != service.port and status == 200] == ["/metrics"]
+    assert set(found.values()) == {200, 404}
+
+
+def test_metrics_are_made_where_the_environment_says(start: Start, tmp_path: Path) -> None:
+    """A folder that is there stays, as a volume would."""
+    folder = tmp_path / "volume"
+    folder.mkdir()
+    service = start(METRICS_FOLDER=str(folder))
+    assert list(folder.glob("metrics-*/*.db"))
+    service.process.terminate()
+    assert service.process.wait(5) == 0
+    assert not list(folder.iterdir())
 
 
 SCHEME = {

@@ -2,12 +2,14 @@
 
     STREAMPROOF = {
         "LOG_FORMAT": "json",
+        "METRICS_PORT": 9000,
         "STREAM_SECONDS": 960,
         "STREAMS_PER_WORKER": None,
         "TRUSTED_EDGES": ["127.0.0.1", "::1"],
     }
 
     LOG_FORMAT: "json" or "text". Environment: LOG_FORMAT.
+    METRICS_PORT: where /metrics is answered, and nothing else, 1 to 65535. Environment: METRICS_PORT.
     STREAM_SECONDS: how long a stream may last, 1 to 86400. Environment: STREAM_SECONDS.
     STREAMS_PER_WORKER: how many streams a worker may have open, 1 to 100000. With gthread less than its threads, by
         default all but four of them, and at least half; with asgi 500 by default. Environment: STREAMS_PER_WORKER.
@@ -46,6 +48,7 @@ MIDDLEWARE = (
 
 DEFAULTS: dict[str, Any] = {
     "LOG_FORMAT": "json",
+    "METRICS_PORT": 9000,
     # 15 minutes, which the demo's measuring stream may last, and one for what comes on top of its pauses.
     "STREAM_SECONDS": 960,
     "STREAMS_PER_WORKER": None,
@@ -59,6 +62,7 @@ class Conf:
     """What is in force."""
 
     log_format: str
+    metrics_port: int
     stream_seconds: int
     streams_per_worker: int | None
     trusted_edges: tuple[Network, ...]
@@ -168,6 +172,7 @@ def _edges(value: Any) -> tuple[Network, ...]:
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "LOG_FORMAT": _log_format,
+    "METRICS_PORT": _whole(65535),
     "STREAM_SECONDS": _whole(86_400),
     "STREAMS_PER_WORKER": _streams,
     "TRUSTED_EDGES": _edges,

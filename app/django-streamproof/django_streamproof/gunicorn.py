@@ -13,6 +13,8 @@ Environment, besides what django_streamproof.conf reads:
         gthread, the default: a thread for each of them, by the project's WSGI_APPLICATION.
         asgi: one event loop for all of them, by its ASGI_APPLICATION, or asgi.py next to wsgi.py.
     PROMETHEUS_MULTIPROC_DIR: the folder through which the workers add up their metrics, a temporary one by default.
+    METRICS_FOLDER: where that temporary one is made, the folder for temporary files by default. Django spools uploads
+        there, and on a full disk that is memory a worker that counts is killed.
 
 It never takes REMOTE_ADDR from X-Forwarded-For: django_streamproof.requests does, for the log.
 """
@@ -34,7 +36,7 @@ def _share_metrics() -> None:
     """Name the folder through which the workers add up their metrics, before anything imports prometheus_client.
 
     Three files for each worker, each 64 KiB long, of which only the pages in use take up memory: 4 or 8 KiB. Those of a
-    worker that died stay, as its counts do. So the chart's 16 MiB in /tmp last for more than a thousand workers.
+    worker that died stay, as its counts do. So the chart's 16 MiB last for more than a thousand workers.
     A folder that the environment names is used as it is, but for one that this made in the old master: after SIGUSR2
     the new one needs its own.
     """
@@ -48,7 +50,7 @@ def _share_metrics() -> None:
             "Error: prometheus_client was imported before gunicorn.conf.py, so each worker would count for itself:"
             " import it later, or set PROMETHEUS_MULTIPROC_DIR to an empty folder."
         )
-    folder = tempfile.mkdtemp(prefix=prefix)
+    folder = tempfile.mkdtemp(prefix=prefix, dir=os.environ.get("METRICS_FOLDER"))
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ["STREAMS_METRICS"] = folder
     atexit.register(_remove, folder, os.getpid())
 
@@ -102,7 +104,7 @@ wsgi_app = _project["applications"][_worker]
 # X-Forwarded-Proto is believed from these.
 forwarded_allow_ips = _project["trusted_edges"]
 # Within a pod: the Service, and so the edge, connects to the pod's address.
-bind = "0.0.0.0:8000"
+bind = ["0.0.0.0:8000", f"0.0.0.0:{_project['metrics_port']}"]
 
 # The ASGI worker is gunicorn's own: the same master, signals, settings and logs as the others, and no further package.
 worker_class = {

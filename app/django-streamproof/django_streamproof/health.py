@@ -6,6 +6,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.views.decorators.http import require_safe
 
 from django_streamproof.around import around
+from django_streamproof.conf import conf
 from django_streamproof.metrics import metrics
 from django_streamproof.registry import registry
 
@@ -16,13 +17,17 @@ _TEXT = "text/plain"
 def probes(request: HttpRequest) -> Generator[None, HttpResponseBase, HttpResponseBase]:
     """Answer the probes and the scrapes whatever the Host is, and pass everything else on.
 
+    The scrapes have a port of their own, on which there is nothing else: no Service leads an edge to it, so the numbers
+    stay inside, whatever edge it is and whatever it routes.
+
     "ok" means that a worker took the request and had a thread free for it, or that its event loop is not held up. The
     app depends on nothing that it could wait for, so being alive and being ready are the same, until the worker is told
     to stop.
     """
-    if view := _VIEWS.get(request.path_info):
-        answer: HttpResponseBase = view(request)
-        return answer
+    if request.META.get("SERVER_PORT") == str(conf().metrics_port):
+        return _metrics(request) if request.path_info == "/metrics" else HttpResponseNotFound(content_type=_TEXT)
+    if view := _PROBES.get(request.path_info):
+        return view(request)
     return (yield)
 
 
@@ -42,17 +47,5 @@ def _readyz(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok\n", content_type=_TEXT)
 
 
-def _metrics(request: HttpRequest) -> HttpResponse:
-    """Answer those who ask the pod itself; for whoever comes through an edge, there is no such path.
-
-    Edges write X-Forwarded-For, and a client cannot keep them from it. Prometheus asks without one. So the numbers stay
-    inside, whatever the Ingress routes.
-    """
-    if "X-Forwarded-For" in request.headers:
-        return HttpResponseNotFound("Not found.\n", content_type=_TEXT)
-    return metrics(request)
-
-
-_VIEWS = {
-    path: require_safe(view) for path, view in {"/livez": _livez, "/readyz": _readyz, "/metrics": _metrics}.items()
-}
+_PROBES = {"/livez": require_safe(_livez), "/readyz": require_safe(_readyz)}
+_metrics = require_safe(metrics)

@@ -36,6 +36,7 @@ def tell() -> None:
     answer = {
         "applications": applications,
         "log_format": values["LOG_FORMAT"],
+        "metrics_port": values["METRICS_PORT"],
         "streams_per_worker": values["STREAMS_PER_WORKER"],
         "trusted_edges": ",".join([*map(str, edges), *mapped]),
     }

@@ -65,8 +65,8 @@ def test_a_wrong_variable_is_one_sentence_that_names_it(monkeypatch: pytest.Monk
         ({"stream_seconds": 5}, "STREAMPROOF has an unknown key 'stream_seconds': did you mean 'STREAM_SECONDS'?"),
         (
             {1: 5},
-            "STREAMPROOF has an unknown key 1: its keys are LOG_FORMAT, STREAM_SECONDS, STREAMS_PER_WORKER, "
-            "TRUSTED_EDGES.",
+            "STREAMPROOF has an unknown key 1: its keys are LOG_FORMAT, METRICS_PORT, STREAM_SECONDS, "
+            "STREAMS_PER_WORKER, TRUSTED_EDGES.",
         ),
         (
             {"STREAM_SECONDS": "5"},

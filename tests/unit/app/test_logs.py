@@ -138,10 +138,12 @@ def test_lines_of_a_stream_carry_the_request(client: Client, caplog: pytest.LogC
     assert {_fields(record)["request_id"] for record in caplog.records} == {"edge-2"}
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
-def test_probes_and_scrapes_do_not_flood(client: Client, caplog: pytest.LogCaptureFixture, path: str) -> None:
+@pytest.mark.parametrize(("path", "port"), [("/livez", 80), ("/readyz", 80), ("/metrics", 9000)])
+def test_probes_and_scrapes_do_not_flood(
+    client: Client, caplog: pytest.LogCaptureFixture, path: str, port: int
+) -> None:
     with caplog.at_level(logging.INFO):
-        assert client.get(path).status_code == 200
+        assert client.get(path, SERVER_PORT=str(port)).status_code == 200
     assert caplog.records == []
 
 
@@ -217,9 +219,13 @@ def test_client_is_whom_the_last_trusted_edge_was_asked_by(peer: str, said: str 
     assert client_of(RequestFactory(headers=headers).get("/", REMOTE_ADDR=peer), EDGES) == client
 
 
-def test_metrics_are_not_for_those_who_come_through_an_edge(client: Client) -> None:
-    assert b"streams_open" in client.get("/metrics", headers={"host": "10.244.0.7:8000"}).content
-    assert client.get("/metrics", headers={"x-forwarded-for": "198.51.100.7"}).status_code == 404
+@override_settings(STREAMPROOF={"METRICS_PORT": 9100})
+def test_metrics_have_a_port_of_their_own_and_nothing_else_is_there(client: Client) -> None:
+    own, host = {"SERVER_PORT": "9100"}, {"host": "10.244.0.7:9100"}
+    assert b"streams_open" in client.get("/metrics", headers=host, **own).content
+    assert client.get("/metrics").status_code == 404
+    assert {client.get(path, headers=host, **own).status_code for path in ("/livez", "/", "/measure")} == {404}
+    assert client.post("/metrics", headers=host, **own).status_code == 405
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

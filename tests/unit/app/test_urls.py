@@ -6,6 +6,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from django.test import Client
 from django_streamproof import health
 from streaming.urls import urlpatterns
 
@@ -14,9 +15,10 @@ from tests.endpoints import DOWNLOADS, METRICS, PAGE, PROBES
 DEMO = Path(__file__).parents[3] / "docs" / "demo.md"
 
 
-def test_the_app_answers_these_paths_and_no_other() -> None:
+def test_the_app_answers_these_paths_and_no_other(client: Client) -> None:
     assert sorted(f"/{each.pattern}" for each in urlpatterns) == sorted([*PAGE, *DOWNLOADS])
-    assert sorted(health._VIEWS) == sorted([*PROBES, METRICS])
+    assert sorted(health._PROBES) == sorted(PROBES)
+    assert [client.get(METRICS, SERVER_PORT=port).status_code for port in ("80", "9000")] == [404, 200]
 
 
 def test_the_page_about_the_demo_lists_them_with_their_parameters() -> None:
