@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +181,7 @@ def test_sigterm_lets_streams_end_and_breaks_off_and_logs_the_rest(start: Start)
     assert read_all(short[1]), "it had the time"
     assert not read_all(endless[1])
     assert 2.5 < time.monotonic() - started < 4
-    assert service.process.wait(5) == 0
-    assert time.monotonic() - started < 5
+    assert service.process.wait(30) == 0
     said = [line["message"] for line in service.lines]
     stopped = said.index(f"GET {ENDLESS} 200 stream stopped")
     assert stopped < next(place for place, message in enumerate(said) if message.startswith("Worker exiting"))
@@ -205,8 +205,11 @@ def test_sigterm_under_asgi_lets_streams_end_too_and_waits_for_no_idle_connectio
     assert read_all(short[1]), "it had the time"
     assert not read_all(endless[1])
     assert 2.5 < time.monotonic() - started < 4
-    assert service.process.wait(5) == 0
-    assert time.monotonic() - started < 4.7, "nothing was left to wait for"
+    assert service.process.wait(30) == 0
+    times = {line["message"].partition(" (")[0]: datetime.fromisoformat(line["time"]) for line in service.lines}
+    waited = times["Worker exiting"] - times[f"GET {ENDLESS} 200 stream stopped"]
+    # Two seconds, if it had waited for the end of the graceful timeout.
+    assert waited < timedelta(seconds=1.5), "nothing was left to wait for"
     stalled[0].close()
     assert len(service.ended("stopped")) == 2
     assert len(service.ended("completed")) == 1
