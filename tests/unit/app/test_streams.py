@@ -13,7 +13,7 @@ from django.test import RequestFactory, override_settings
 from django_streamproof import middleware, registry, stream
 from django_streamproof.batching import batched
 from django_streamproof.middleware import bounded
-from django_streamproof.registry import Registry, StreamStopped, pause
+from django_streamproof.registry import Place, Registry, StreamStopped, pause
 from django_streamproof.workers import _Connection, bound
 from prometheus_client import REGISTRY
 
@@ -321,6 +321,16 @@ def test_stop_wakes_the_thread_that_is_sending(own_registry: Registry) -> None:
     own_registry.stop_within(0)
     assert hung_up.wait(20)
     response.close()
+
+
+def test_what_is_sent_in_one_piece_is_over_before_its_client_is_hung_up_on(own_registry: Registry) -> None:
+    over: list[bool] = []
+    place = Place(own_registry, interrupt=lambda: over.append(place.over))
+    assert own_registry.take(place)
+    assert not place.over
+    place.stop("its time was up")
+    assert over == [True]
+    assert not own_registry.release(place), "its slot came back"
 
 
 def test_pause_outside_of_a_stream_is_a_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
