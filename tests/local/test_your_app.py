@@ -89,9 +89,9 @@ def start(project: Path, tmp_path: Path) -> Iterator[Start]:
                 tmp_path, project=project, DJANGO_SETTINGS_MODULE=f"shop.{name}", PYTHONPATH="", **options
             )
             stack.callback(service.end)
-            until(lambda: service.process.poll() is not None or "Booting worker" in service.log)
+            until(lambda: service.process.poll() is not None or "Booting worker" in service.log, 60)
             assert service.process.poll() is None, service.log
-            until(lambda: service.get("/nowhere")[0] == 404)
+            until(lambda: service.get("/nowhere", timeout=30)[0] == 404, 60)
             return service
 
         yield run
