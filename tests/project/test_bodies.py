@@ -102,8 +102,8 @@ def test_stalled_clients_keep_nobody_from_the_probes_and_streams(service: Servic
     connection, response = service.open("/rows?rows=60&delay=0.1")
     with stalled(service, 5):
         for _ in range(3):
-            assert service.get("/livez", timeout=8)[0] == 200
-        assert service.get("/rows", timeout=8) == (200, "0\n1\n2\n")
+            assert service.get("/livez", timeout=25)[0] == 200
+        assert service.get("/rows", timeout=25) == (200, "0\n1\n2\n")
         body, kind = multipart(5 * MIB)
         assert ask(service.port, "POST", "/upload", body, Content_Type=kind)[0] == 200
         assert response.read() == b"".join(b"%d\n" % number for number in range(60))

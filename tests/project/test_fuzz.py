@@ -129,7 +129,7 @@ def test_whatever_a_client_sends_it_is_answered(
 
 
 def test_and_nothing_was_lost(service: Service, held: list[socket.socket]) -> None:
-    assert service.get("/livez", timeout=8)[0] == 200
+    assert service.get("/livez", timeout=25)[0] == 200
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: ask(service.port, "GET", "/orders")[0], range(8)))
     assert answers == [200] * 8, "threads and connections to the database"
