@@ -345,6 +345,11 @@ def test_a_type_that_accept_did_not_ask_for_fails(stream, record, accept, kind, 
     assert completeness(seen)[0] == result
 
 
+def test_a_response_without_a_type_is_none_that_accept_did_not_ask_for(stream, record):
+    seen = record([plain(stream, b"abc", "Content-Length: 3")])
+    assert completeness(dataclasses.replace(seen, accept="text/event-stream"))[0] == "PASS"
+
+
 @pytest.mark.parametrize("last", ["[DONE]", "data: [DONE]"])
 def test_the_last_line_needs_only_to_contain_what_is_expected(stream, record, last):
     seen = dataclasses.replace(record([events(stream, "a", "[DONE]")]), expected=Expected(last=last))
