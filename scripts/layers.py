@@ -18,12 +18,13 @@ import click
 from cluster import run, tools
 from cluster.run import Trouble, say
 
-# How pytest is run for each. A worker of xdist has fixtures of its own, so a file stays in one. The matrix asks its
-# servers in parallel by itself, and a cluster is there once.
+# How pytest is run for each. A worker of xdist has fixtures of its own, so a file stays in one; in local the files with
+# few and long tests come first, as they would last one by one in the end. The matrix asks its servers in parallel by
+# itself, and a cluster is there once.
 _LAYERS = {
     "unit": ("tests/unit", "-n4", "--dist=loadfile"),
     "chart": ("tests/chart", "-n2"),
-    "local": ("tests/local", "tests/project", "-n3", "--dist=loadfile"),
+    "local": ("tests/local", "tests/project", "-n4", "--dist=loadfile", "--no-loadscope-reorder"),
     "matrix": ("tests/matrix",),
     "faults": ("tests/faults",),
     "cluster": ("tests/cluster",),

@@ -37,7 +37,7 @@ def test_a_header_that_the_server_refuses_costs_no_slot(start: Start, worker: st
         with contextlib.suppress(http.client.HTTPException, ConnectionError):
             assert service.get("/rows?name=a%07b")[0] == 500
     assert service.get("/rows") == (200, "0\n1\n2\n")
-    assert service.metric("streams_open") == 0
+    until(lambda: service.metric("streams_open") == 0)
     assert {line["reason"] for line in service.ended("stopped")} == {"the server did not send it"}
     assert len(service.ended("stopped")) == 6
     assert not service.ended("client_gone")
