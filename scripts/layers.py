@@ -29,6 +29,7 @@ _LAYERS = {
     "faults": ("tests/faults",),
     "cluster": ("tests/cluster",),
     "edges": ("tests/edges",),
+    "versions": ("tests/versions",),
     "pages": ("tests/pages", "-m", "not alone"),
     "alone": ("tests/pages", "-m", "alone"),
 }
@@ -40,7 +41,7 @@ _STAGES = (
     (("unit",),),
     (("chart",),),
     (("local", "matrix"), (_UP, "faults")),
-    (("cluster",), ("edges",), ("pages",)),
+    (("cluster",), ("edges", "versions"), ("pages",)),
     (("alone",),),
 )
 # With a failure in one of these nothing else is worth its time.

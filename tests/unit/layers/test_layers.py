@@ -82,7 +82,7 @@ def ran(lines: list[str]) -> list[str]:
 
 FAST = ["tests/unit", "tests/chart"]
 BESIDE = ["tests/local tests/project", "tests/matrix"]
-ON_CLUSTER = ["tests/cluster", "tests/edges", "tests/pages not alone", "tests/pages alone"]
+ON_CLUSTER = ["tests/cluster", "tests/edges", "tests/versions", "tests/pages not alone", "tests/pages alone"]
 
 
 def test_the_fast_layers_come_first_and_what_waits_runs_at_once(start: Start) -> None:
@@ -102,7 +102,7 @@ def test_the_fast_layers_come_first_and_what_waits_runs_at_once(start: Start) ->
         "bring up envoy-gateway",
         "pytest tests/faults",
         "find chromium",
-        " • In the background: edges …",
+        " • In the background: edges, versions …",
         " • In the background: pages …",
         *(f"pytest {layer}" for layer in ON_CLUSTER),
     ]
