@@ -30,17 +30,17 @@ _GRACE = 6
 _SERVERS = {
     "gunicorn, gthread": ("gthread", "gunicorn --bind 127.0.0.1:{port} --workers 1 --graceful-timeout {grace}"),
     "gunicorn, asgi": ("asgi", "gunicorn --bind 127.0.0.1:{port} --workers 1 --graceful-timeout {grace}"),
-    "uvicorn": ("asgi", "uvicorn streaming.asgi:application --port {port} --timeout-graceful-shutdown {grace}"),
+    "uvicorn": ("asgi", "uvicorn counted.asgi:application --port {port} --timeout-graceful-shutdown {grace}"),
     "granian": (
         "asgi",
-        "granian --interface asgi streaming.asgi:application --port {port} --workers 1 --workers-kill-timeout {grace}",
+        "granian --interface asgi counted.asgi:application --port {port} --workers 1 --workers-kill-timeout {grace}",
     ),
-    "hypercorn": ("asgi", "hypercorn streaming.asgi:application --bind 127.0.0.1:{port} --graceful-timeout {grace}"),
-    "daphne": ("asgi", "daphne -p {port} streaming.asgi:application"),
-    "waitress": ("gthread", "waitress-serve --listen=127.0.0.1:{port} --threads=8 streaming.wsgi:application"),
+    "hypercorn": ("asgi", "hypercorn counted.asgi:application --bind 127.0.0.1:{port} --graceful-timeout {grace}"),
+    "daphne": ("asgi", "daphne -p {port} counted.asgi:application"),
+    "waitress": ("gthread", "waitress-serve --listen=127.0.0.1:{port} --threads=8 counted.wsgi:application"),
     "uwsgi": (
         "gthread",
-        "uwsgi --http 127.0.0.1:{port} --http-auto-chunked --module streaming.wsgi:application --master --threads 8"
+        "uwsgi --http 127.0.0.1:{port} --http-auto-chunked --module counted.wsgi:application --master --threads 8"
         " --die-on-term --worker-reload-mercy {grace}",
     ),
 }
@@ -68,7 +68,7 @@ class _Server:
             return answer.status, answer.read().decode()
 
     def open_streams(self) -> float:
-        lines = self.get("/metrics")[1].splitlines()
+        lines = self.get("/counted")[1].splitlines()
         return float(dict(line.rsplit(" ", 1) for line in lines)["streams_open"])
 
 
@@ -78,8 +78,8 @@ def _running(name: str, **environment: str) -> Iterator[_Server]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     program, *arguments = command.format(port=port, grace=_GRACE).split()
-    package = str(ROOT / "app" / "django-streamproof")
-    env = os.environ | {"PYTHONPATH": package, "WORKER_CLASS": worker, "DJANGO_SETTINGS_MODULE": "streaming.settings"}
+    path = os.pathsep.join(str(ROOT / folder) for folder in ("app/django-streamproof", "scripts/bench/reference"))
+    env = os.environ | {"PYTHONPATH": path, "WORKER_CLASS": worker, "DJANGO_SETTINGS_MODULE": "counted.settings"}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [_FOLDER / "bin" / program, *arguments],

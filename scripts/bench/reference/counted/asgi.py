@@ -1,0 +1,5 @@
+"""See settings.py."""
+
+from django.core.asgi import get_asgi_application
+
+application = get_asgi_application()
