@@ -103,6 +103,8 @@ class _Lane:
         self._shown = self._ended = False
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
+        # A join that a signal has interrupted takes the thread for ended (https://github.com/python/cpython/issues/90882).
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> _Lane:
@@ -118,7 +120,7 @@ class _Lane:
 
     def wait(self) -> None:
         """Wait until all has run."""
-        self._thread.join()
+        self._over.wait()
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
@@ -131,9 +133,15 @@ class _Lane:
                 process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-        self._thread.join()
+        self._over.wait()
 
     def _run(self) -> None:
+        try:
+            self._run_all()
+        finally:
+            self._over.set()
+
+    def _run_all(self) -> None:
         for name in self.names:
             started = time.monotonic()
             self._tell(f"\n • {name}")
