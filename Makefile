@@ -66,7 +66,7 @@ test: export CLUSTER := streaming-test
 test: export PORT_OFFSET := 10000
 test: export WORKERS := 2
 test: export KUBECONFIG := $(CURDIR)/build/test.kubeconfig
-test: .venv/complete lint ## all tests, the fast ones first, and on a cluster of their own (20 min; kind-down CLUSTER=streaming-test removes that)
+test: .venv/complete lint ## all tests, the fast ones first, and on a cluster of their own (22 min; kind-down CLUSTER=streaming-test removes that)
 	@$(PYTHON) -m layers
 
 faults: export CLUSTER := streaming-test

@@ -18,13 +18,13 @@ import click
 from cluster import run, tools
 from cluster.run import Trouble, say
 
-# How pytest is run for each. A worker of xdist has fixtures of its own, so a file stays in one; in local the files with
-# few and long tests come first, as they would last one by one in the end. The matrix asks its servers in parallel by
-# itself, and a cluster is there once.
+# How pytest is run for each. A worker of xdist has fixtures of its own, so a file stays in one. Local measures times,
+# which the bring-up disturbs enough; the matrix asks its servers in parallel by itself; and a cluster is there once.
 _LAYERS = {
     "unit": ("tests/unit", "-n4", "--dist=loadfile"),
     "chart": ("tests/chart", "-n2"),
-    "local": ("tests/local", "tests/project", "-n4", "--dist=loadfile", "--no-loadscope-reorder"),
+    "local": ("tests/local",),
+    "project": ("tests/project", "-n3", "--dist=loadfile"),
     "matrix": ("tests/matrix",),
     "faults": ("tests/faults",),
     "cluster": ("tests/cluster",),
@@ -40,7 +40,7 @@ _UP = "cluster up"
 _STAGES = (
     (("unit",),),
     (("chart",),),
-    (("local", "matrix"), (_UP, "faults")),
+    (("local", "project", "matrix"), (_UP, "faults")),
     (("cluster",), ("edges", "versions"), ("pages",)),
     (("alone",),),
 )

@@ -81,7 +81,7 @@ def ran(lines: list[str]) -> list[str]:
 
 
 FAST = ["tests/unit", "tests/chart"]
-BESIDE = ["tests/local tests/project", "tests/matrix"]
+BESIDE = ["tests/local", "tests/project", "tests/matrix"]
 ON_CLUSTER = ["tests/cluster", "tests/edges", "tests/versions", "tests/pages not alone", "tests/pages alone"]
 
 
