@@ -1,55 +1,38 @@
 """The distribution of django-streamproof, as it would be published, and the wheel that images are made with."""
 
 import os
-import shutil
-import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 from cluster import images
 from cluster.run import ROOT
 
+from tests import distributions
+
 SOURCE = ROOT / "app" / "django-streamproof"
-
-
-def run(*command: str | Path, **environment: str) -> str:
-    result = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder with the sdist, and the wheel that was built from it."""
-    folder = tmp_path_factory.mktemp("package")
-    # A copy, as setuptools writes beside its sources.
-    source = shutil.copytree(SOURCE, folder / "source", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", source)
-    return folder / "dist"
+    return distributions.build(SOURCE, tmp_path_factory.mktemp("package"))
 
 
 def test_the_index_would_take_it(built: Path) -> None:
-    run(sys.executable, "-m", "twine", "check", "--strict", *built.iterdir())
+    distributions.check(built)
 
 
 def test_the_wheel_holds_every_file_of_the_package(built: Path) -> None:
-    (wheel,) = built.glob("*.whl")
-    held = set(zipfile.ZipFile(wheel).namelist())
-    package = {str(file.relative_to(SOURCE)) for file in (SOURCE / "django_streamproof").rglob("*") if file.is_file()}
-    assert {name for name in package if "__pycache__" not in name} <= held
-    (licence,) = (name for name in held if name.endswith("/LICENSE"))
-    assert zipfile.ZipFile(wheel).read(licence) == (ROOT / "LICENSE").read_bytes()
+    distributions.check_files(SOURCE, "django_streamproof", built)
 
 
 def test_what_is_installed_serves(built: Path, tmp_path: Path) -> None:
-    (wheel,) = built.glob("*.whl")
-    run(sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel)
+    site = distributions.install(built, tmp_path / "site")
     # Safe path, so that it is not the checkout's package that is found.
     code = "from django_streamproof import workers; print(workers.__file__)"
-    told = run(sys.executable, "-P", "-c", code, PYTHONPATH=str(tmp_path / "site"))
-    assert told.startswith(str(tmp_path / "site"))
+    told = distributions.run(sys.executable, "-P", "-c", code, PYTHONPATH=site)
+    assert told.startswith(site)
 
 
 def test_the_wheel_for_images_is_the_same_for_the_same_sources_and_leaves_nothing_there(
@@ -71,6 +54,4 @@ def test_the_wheel_for_images_is_the_same_for_the_same_sources_and_leaves_nothin
 
 
 def test_until_it_is_published_nothing_says_to_install_it_by_its_name_alone() -> None:
-    command = ("git", "-C", ROOT, "grep", "-nEI", r"pip install +(-[^ ]+ +)*['\"]?django-streamproof", "--", ":!tests")
-    found = subprocess.run(command, capture_output=True, text=True)
-    assert (found.returncode, found.stdout, found.stderr) == (1, "", "")
+    distributions.check_pages("django-streamproof")
