@@ -105,10 +105,9 @@ class _Lane:
         self._process: subprocess.Popen[str] | None = None
         # A join that a signal has interrupted takes the thread for ended (https://github.com/python/cpython/issues/90882).
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> _Lane:
-        self._thread.start()
+        threading.Thread(target=self._run).start()
         return self
 
     def show(self) -> None:

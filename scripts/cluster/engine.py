@@ -38,6 +38,11 @@ def lacks_sys_resource() -> bool:
     return not int(bounding, 16) >> _CAP_SYS_RESOURCE & 1
 
 
+def may_use_apt() -> bool:
+    """Tell whether this is Debian or Ubuntu, and we are root."""
+    return shutil.which("apt-get") is not None and os.geteuid() == 0
+
+
 def apt_install(*packages: str) -> None:
     """Install Debian packages that are missing, and note all that came with them for `make clean`.
 
@@ -47,7 +52,7 @@ def apt_install(*packages: str) -> None:
     Raises:
         Trouble: this is not Debian or Ubuntu, we are not root, or apt-get failed.
     """
-    if not shutil.which("apt-get") or os.geteuid() != 0:
+    if not may_use_apt():
         raise Trouble(f"{', '.join(packages)}: install this by hand (it is done for you on Debian and Ubuntu as root)")
     before = installed()
     missing = [name for name in packages if name not in before]
@@ -100,7 +105,7 @@ def ensure() -> None:
         )
     if os.environ.get("DOCKER_HOST"):
         raise Trouble(f"DOCKER_HOST names an engine that does not answer: {reason}; start it, or unset the variable")
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
+    if not may_use_apt():
         raise Trouble(
             "no Docker engine answers: install Docker and start it, then run this again (on Debian and Ubuntu as root "
             "it is done for you); or run `make local`, which needs no engine"

@@ -23,9 +23,9 @@ VERSION = "0.1.0"  # appVersion in chart/Chart.yaml
 # As in chart/values.yaml.
 APP = f"streaming-demo:{VERSION}"
 STREAMPROOF = f"streamproof:{VERSION}"
-# With their folders.
 PACKAGE = ROOT / "app" / "django-streamproof"
 WHEELS = ROOT / "build" / "wheels"
+# With their folders.
 OURS = {STREAMPROOF: ROOT / "scripts" / "streamproof", APP: ROOT / "app"}
 
 # Built for kind v0.33.0; Kubernetes 1.35 is the newest that the last ingress-nginx chart supports.
@@ -87,7 +87,7 @@ def choose(forced: str, before: str, edge: edges.Edge) -> str:
         run.say(f" • Images: built from package registries ({missing} does not answer)")
     if not _builder().is_file():
         raise Trouble("no image registry can be reached, and there is nothing here to build the images from")
-    if not shutil.which("apt-get") or os.geteuid() != 0:
+    if not engine.may_use_apt():
         raise Trouble(
             "no image registry can be reached, and building the images from package registries is done on Debian or "
             "Ubuntu as root only; `make local` shows the same stream without a cluster"

@@ -135,7 +135,7 @@ def postgresql(folder: Path) -> tuple[Path, dict[str, str]]:
             return Path(found).resolve().parent, {}
     packages = CACHE / "postgresql"
     if not packages.exists():
-        if not shutil.which("apt-get") or os.geteuid() != 0:
+        if not engine.may_use_apt():
             raise Trouble(
                 "no PostgreSQL is on this machine, and the tests of a project need one: install it, and run this again "
                 "(on Debian and Ubuntu as root it is fetched for you)"

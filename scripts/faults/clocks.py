@@ -14,7 +14,7 @@ from typing import Any
 from cluster import images, release, run
 
 from faults.raw import connected, seconds_until_closed
-from faults.target import HOST, Target, ingress
+from faults.target import HOST, Target, client_id, ingress
 
 _STUBBORN_HOST = "stubborn.test"
 _PATIENCE = 180.0
@@ -149,7 +149,7 @@ async def _send(target: Target) -> Clock:
         while time.monotonic() < until:
             await asyncio.sleep(5)
             for line in await asyncio.to_thread(target.log):
-                if line.get("client_request_id", line.get("request_id")) == identity and "outcome" in line:
+                if client_id(line) == identity and "outcome" in line:
                     return Clock("edge", "send_timeout", 60, line["duration_s"])
     return Clock("edge", "send_timeout", 60, _PATIENCE)
 

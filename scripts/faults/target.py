@@ -55,6 +55,12 @@ def ingress(base: dict[str, Any], host: str, service: str = _RELEASE) -> str:
     return json.dumps(base | {"spec": {"ingressClassName": "nginx", "rules": [rule]}})
 
 
+def client_id(line: dict[str, Any]) -> str | None:
+    """Return the X-Request-ID that a client has sent, as the app logs it: apart from its own, if it trusts no edge."""
+    identity: str | None = line.get("client_request_id", line.get("request_id"))
+    return identity
+
+
 @dataclass
 class Target:
     """The release under test.
@@ -239,8 +245,7 @@ class Target:
         """Return for each request of which a stream began how the app says that it ended: empty if it says nothing."""
         found: dict[str, set[str]] = defaultdict(set)
         for line in self.log():
-            # The demo trusts no edge by default, so the client's id is in a field of its own.
-            identity = line.get("client_request_id", line.get("request_id"))
+            identity = client_id(line)
             if identity and line["logger"] == "streams":
                 found[identity] |= {line["outcome"]} if "outcome" in line else set()
         return found
