@@ -32,6 +32,7 @@ async def serve_with_room(application: Application, scope: dict[str, Any], recei
     form for empty.
     """
     started = time.monotonic()
+    length = bodies.announced(dict(scope["headers"]).get(b"content-length", b"").decode("latin-1"))
     came = 0
     looked = bodies.IN_MEMORY
     whole = False
@@ -41,7 +42,6 @@ async def serve_with_room(application: Application, scope: dict[str, Any], recei
         nonlocal came, looked, refusal, whole
         if whole:
             return await receive()
-        length = _length(scope)
         if not came and length and length > bodies.IN_MEMORY and not bodies.room(length):
             refusal = bodies.NO_ROOM
         if refusal is None:
@@ -77,9 +77,3 @@ async def serve_with_room(application: Application, scope: dict[str, Any], recei
             async with asyncio.timeout(_DRAIN_SECONDS):
                 while (message := await receive())["type"] == "http.request" and message.get("more_body"):
                     pass
-
-
-def _length(scope: dict[str, Any]) -> int | None:
-    """Return the length of the body that the header announces; None where it announces none."""
-    value = dict(scope["headers"]).get(b"content-length", b"")
-    return int(value) if value.isdigit() and len(value) < 19 else None

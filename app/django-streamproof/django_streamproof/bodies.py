@@ -5,6 +5,7 @@ slot, no transaction and no thread that serves.
 """
 
 import logging
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -35,6 +36,11 @@ class Late(Exception):
     """A body did not come in time."""
 
 
+def announced(content_length: str) -> int | None:
+    """Return the length of a body by its header; None where that says none, or none that can be."""
+    return int(content_length) if re.fullmatch("[0-9]{1,18}", content_length) else None
+
+
 def seconds_for(came: int) -> float:
     """Return how long a body may take of which so many bytes came, from its request on."""
     return min(STALL_SECONDS + came / _RATE, conf().stream_seconds)
@@ -61,11 +67,10 @@ def take_in(environ: dict[str, Any]) -> Refusal | None:
 
     A chunked one then has the length without which Django takes it for empty.
     """
-    length = environ.get("CONTENT_LENGTH") or ""
-    announced = int(length) if length.isdigit() and len(length) < 19 else 0
-    if not announced and "HTTP_TRANSFER_ENCODING" not in environ:
+    length = announced(environ.get("CONTENT_LENGTH") or "")
+    if not length and "HTTP_TRANSFER_ENCODING" not in environ:
         return None
-    if announced > IN_MEMORY and not room(announced):
+    if length and length > IN_MEMORY and not room(length):
         return NO_ROOM
     body: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 (Django reads it)
     came, looked = 0, IN_MEMORY
