@@ -91,7 +91,7 @@ bench-clients: .venv/complete ## how many streams a pod holds, by server: gunico
 bench-curves: .venv/complete ## rates over chunk size and parallel streams, and where the time of a row goes (about 15 min; WHERE=local too)
 	@$(PYTHON) -m bench curves
 
-servers: .venv/complete ## what holds under uvicorn, granian, hypercorn, daphne, waitress and uwsgi; writes the table of docs/operations.md (10 min)
+servers: .venv/complete ## what holds under uvicorn, granian, hypercorn, daphne, waitress and uwsgi; writes the table of docs/operations.md (6 min)
 	@$(PYTHON) -m bench.servers
 
 test-full: export CLUSTER := streaming-test

@@ -16,10 +16,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 from cluster import run
-from cluster.run import ROOT, Trouble, say
+from cluster.run import ROOT, say
+from local_edge.edge import StartFailed, free_ports, serving
 
 _FOLDER = ROOT / "build" / "servers"
 _REQUIREMENTS = ROOT / "requirements" / "other-servers.txt"
@@ -75,38 +77,16 @@ class _Server:
 @contextlib.contextmanager
 def _running(name: str, **environment: str) -> Iterator[_Server]:
     worker, command = _SERVERS[name]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     program, *arguments = command.format(port=port, grace=_GRACE).split()
     path = os.pathsep.join(str(ROOT / folder) for folder in ("app/django-streamproof", "scripts/bench/reference"))
-    env = os.environ | {"PYTHONPATH": path, "WORKER_CLASS": worker, "DJANGO_SETTINGS_MODULE": "counted.settings"}
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [_FOLDER / "bin" / program, *arguments],
-            cwd=ROOT / "app",
-            env=env | environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            process_group=0,
-        )
-        server = _Server(port, process)
-        try:
-
-            def up() -> bool:
-                if process.poll() is not None:
-                    log.seek(0)
-                    raise Trouble(f"{name} does not start: {log.read().decode(errors='replace')[-1500:]}")
-                with contextlib.suppress(OSError, http.client.HTTPException):
-                    return server.get("/livez")[0] == 200
-                return False
-
-            if _until(up, 60) is None:
-                raise Trouble(f"{name} does not answer within 60 s")
-            yield server
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    env = {"PYTHONPATH": path, "WORKER_CLASS": worker, "DJANGO_SETTINGS_MODULE": "counted.settings"} | environment
+    argv = [str(_FOLDER / "bin" / program), *arguments]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(program, argv, ROOT / "app", Path(folder), f"http://127.0.0.1:{port}", env) as process,
+    ):
+        yield _Server(port, process)
 
 
 def _until(true: Callable[[], bool], seconds: float = _NEVER) -> float | None:
@@ -239,4 +219,4 @@ def main() -> None:
 _VERSION = "import sys; from importlib import metadata; print(metadata.version(sys.argv[1].removesuffix('-serve')))"
 
 if __name__ == "__main__":
-    run.main(main, "`make servers` begins again")
+    run.main(main, "`make servers` begins again", StartFailed)

