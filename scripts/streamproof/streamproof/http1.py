@@ -8,8 +8,11 @@ from streamproof.codings import Decoder, decoder
 from streamproof.observation import ChunkRun
 from streamproof.record import MAX_CHUNK_RUNS, MAX_HEADER, STATUS_LINE, Recorder
 from streamproof.request import Request
+from streamproof.verdict import bounded
 
 _SWITCHING = 101
+# What is kept of a message of h11's, which holds the whole line that it is about.
+_MAX_ERROR = 200
 _CODINGS = re.compile(
     rb"\r?\ntransfer-encoding:[ \t]*((?:(?:x-)?gzip|deflate)[ \t]*,[ \t]*chunked|identity)[ \t]*\r?\n", re.IGNORECASE
 )
@@ -19,7 +22,7 @@ def _in_words(error: str) -> str:
     """Take what is h11's own out of a message of h11's."""
     if "_SWITCH" in error:
         return "it is 101 Switching Protocols, which was not asked for"
-    return re.sub(r"""bytearray\(b?((['"]).*?\2)\)""", r"\1", error)
+    return bounded(re.sub(r"""bytearray\(b?((['"]).*?\2)\)""", r"\1", error), _MAX_ERROR)
 
 
 class Http1Recorder(Recorder):

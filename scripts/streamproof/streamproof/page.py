@@ -4,6 +4,7 @@ The page is built as a tree, so that whatever a server or a user put into a text
 """
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -13,8 +14,8 @@ from streamproof import __version__
 from streamproof.judge import overall
 from streamproof.observation import Observation
 from streamproof.pace import pace_line
-from streamproof.timeline import Streams, Timeline, came_back, printable, timeline, took
-from streamproof.verdict import Number, Verdict, ms
+from streamproof.timeline import Streams, Timeline, came_back, timeline, took
+from streamproof.verdict import Number, Verdict, ms, printable
 
 _ASKED = {
     "framing": "Is the end of the body properly marked?",
@@ -30,8 +31,12 @@ _ASKED = {
 _ACROSS, _UP = 800, 400
 # More rows than this are too close together for rings.
 _RINGS = 40
-# Secrets that a page for others must not hold.
-_LEFT_OUT = ("set-cookie", "set-cookie2")
+# Secrets that a page for others must not hold: headers that may be one, a URL's password and the values of its query.
+_SECRET = re.compile(r"auth|cookie|credential|csrf|jwt|key|passw|secret|session|sign|token", re.IGNORECASE)
+_QUERY_VALUE = re.compile(r"(?<=[?&])([^\s=&#\"'<>]*)=[^\s&#\"'<>]+")
+_PASSWORD = re.compile(r"(?<=//)[^\s/@\"'<>]+@")
+# How many headers of a response a page shows.
+_MAX_HEADERS = 100
 
 _STYLE = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
 
@@ -79,12 +84,17 @@ def as_html(streams: Streams, verdicts: Sequence[Verdict]) -> str:
 
 
 def _add(parent: Element, tag: str, text: str = "", **attributes: str) -> Element:
-    """Add an element with a text, escaped where needed; `class_` stands for "class"."""
+    """Add an element with a text, escaped and without secrets where needed; `class_` stands for "class"."""
     element = SubElement(
         parent, tag, {name.rstrip("_").replace("_", "-"): printable(value) for name, value in attributes.items()}
     )
-    element.text = printable(text)
+    element.text = printable(_without_secrets(text))
     return element
+
+
+def _without_secrets(text: str) -> str:
+    """Take out of URLs in a text what may be a secret: the values of a query, and a password."""
+    return _QUERY_VALUE.sub(r"\1=…", _PASSWORD.sub("…@", text))
 
 
 def _when(time: float) -> str:
@@ -124,10 +134,10 @@ def _add_headers(section: Element, observation: Observation) -> None:
     details = _add(section, "details")
     _add(details, "summary", "Response headers", class_="faint")
     table = _add(_add(details, "table"), "tbody")
-    for name, value in observation.headers:
+    for name, value in observation.headers[:_MAX_HEADERS]:
         row = _add(table, "tr")
         _add(row, "th", name)
-        _add(_add(row, "td"), "code", "(left out)" if name.lower() in _LEFT_OUT else value)
+        _add(_add(row, "td"), "code", "(left out)" if _SECRET.search(name) else value)
 
 
 def _add_chart(section: Element, line: Timeline) -> None:

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from streamproof.record import Recorder
-from streamproof.verdict import count
+from streamproof.verdict import count, printable
 
 # Times a second. Drawn by a thread of its own, as time goes on while nothing is read; drawing at every read instead
 # would take time from reading.
@@ -44,7 +44,7 @@ class Progress:
         self._started = self._last = time.monotonic()
         self._recorder = None
         if self._wanted:
-            self._live.console.print(step, markup=False, soft_wrap=True)
+            self._live.console.print(printable(step), markup=False, soft_wrap=True)
 
     def on_read(self, recorder: Recorder) -> None:
         """Take that something was read; for `observe`."""

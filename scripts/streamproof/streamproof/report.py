@@ -16,8 +16,8 @@ from streamproof.hops import Diagnosis, Hop
 from streamproof.judge import overall
 from streamproof.observation import Observation
 from streamproof.pace import pace, pace_line
-from streamproof.timeline import Streams, Timeline, came_back, printable, timeline, took
-from streamproof.verdict import Number, Verdict, ms, to_ms
+from streamproof.timeline import Streams, Timeline, came_back, timeline, took
+from streamproof.verdict import Number, Verdict, bounded, ms, printable, to_ms
 
 # The form of the JSON.
 SCHEMA = "streamproof report 1"
@@ -92,7 +92,20 @@ def as_json(observations: Sequence[Observation], verdicts: Sequence[Verdict]) ->
         "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts],
         "observations": [_summary(one) for one in observations],
     }
-    return json.dumps(report, indent=2)
+    return _as_json(report)
+
+
+def _as_json(values: object) -> str:
+    """Write JSON in which no text is longer than what is shown of one."""
+
+    def bound(value: object) -> object:
+        if isinstance(value, dict):
+            return {name: bound(one) for name, one in value.items()}
+        if isinstance(value, list):
+            return [bound(one) for one in value]
+        return bounded(value) if isinstance(value, str) else value
+
+    return json.dumps(bound(values), indent=2)
 
 
 def _summary(observation: Observation) -> dict[str, object]:
@@ -191,7 +204,7 @@ def diagnosis_as_json(title: str, hops: Sequence[Hop], diagnosis: Diagnosis) -> 
         "first": first,
         "hops": found,
     }
-    return json.dumps(values, indent=2)
+    return _as_json(values)
 
 
 def _times(hop: Hop) -> list[float | None]:

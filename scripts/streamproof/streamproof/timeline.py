@@ -108,8 +108,3 @@ def took(observation: Observation) -> str:
     if observation.ttfb is not None:
         parts.append(f"TTFB {ms(observation.ttfb)}")
     return ", ".join([*parts, f"{ms(observation.duration)} in all"])
-
-
-def printable(text: str) -> str:
-    """Escape what a server may have put into a text to steer a terminal, or to hide what stands there."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -6,6 +6,9 @@ from typing import Literal
 Result = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Number = int | float | str | None
 
+# What is shown of one text, in characters, whoever it is from.
+MAX_SHOWN = 2000
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -46,3 +49,13 @@ def count(number: int, noun: str) -> str:
     """Put a number before its noun: "1 row", "12 rows", "3 deliveries"."""
     many = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
     return f"{number} {noun if number == 1 else many}"
+
+
+def bounded(text: str, most: int = MAX_SHOWN) -> str:
+    """Cut the middle out of a text that a server, a tenant or the API may have made too long to be shown."""
+    return text if len(text) <= most else f"{text[: most * 3 // 4]}…{text[-most // 4 :]}"
+
+
+def printable(text: str) -> str:
+    """Escape what somebody may have put into a text to steer a terminal, or to hide what stands there; and bound it."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in bounded(text))

@@ -370,17 +370,67 @@ def test_a_page_is_written_and_judging_again_writes_the_same(whole, tmp_path, ca
 def test_a_page_that_cannot_be_written_whole_leaves_the_old_one(whole, tmp_path, capsys, monkeypatch):
     path = tmp_path / "page.html"
     path.write_text("old")
-    write = Path.write_text
 
-    def fill_the_disk(self, content, **how):
-        write(self, content[:10], **how)
-        if content:
-            raise OSError(28, "No space left on device")
+    def fill_the_disk(self, target):
+        assert target == path
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", fill_the_disk)
+    monkeypatch.setattr(Path, "replace", fill_the_disk)
     assert main(["verify", whole, "--html", str(path)]) == 4
     assert capsys.readouterr().err.startswith(f"streamproof: cannot write {path}: No space left on device")
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("page.html", "old")]
+
+
+def test_a_link_at_the_name_of_the_temporary_file_is_not_written_through(whole, tmp_path):
+    """It was the page's name with the process' number, which others in a shared folder can guess."""
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    (tmp_path / f".page.html.{os.getpid()}").symlink_to(mine)
+    assert main(["verify", whole, *FRAMING, "--html", str(tmp_path / "page.html")]) == 0
+    assert mine.read_text() == "mine"
+    assert (tmp_path / f".page.html.{os.getpid()}").is_symlink()
+
+
+def test_a_page_is_not_written_through_a_link_of_somebody_else_in_a_folder_of_all(whole, tmp_path, capsys, monkeypatch):
+    """Only root could make such a link."""
+    mine, page = tmp_path / "mine", tmp_path / "shared" / "page.html"
+    mine.write_text("mine")
+    page.parent.mkdir()
+    page.symlink_to(mine)
+    page.parent.chmod(0o1777)
+    lstat = Path.lstat
+    monkeypatch.setattr(Path, "lstat", lambda path: os.stat_result([*lstat(path)[:4], 12345, *lstat(path)[5:10]]))
+    assert main(["verify", whole, *FRAMING, "--html", str(page)]) == 4
+    assert "a link of somebody else's" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+    monkeypatch.undo()
+    assert main(["verify", whole, *FRAMING, "--html", str(page)]) == 0
+    assert page.is_symlink() and mine.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_what_is_said_of_a_wrong_usage_or_a_broken_connection_cannot_steer_a_terminal(capsys, tmp_path):
+    assert main(["judge", str(tmp_path / "a\x1b[2J\u202eb")]) == 3
+    said = capsys.readouterr().err
+    assert "a\\x1b[2J\\u202eb" in said
+    assert said.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("how", [(), ("--json",), ("--html",)])
+def test_what_a_server_says_is_bounded(how, serve, capsys, tmp_path):
+    """A header of 60 KB, and a chunk's header that is none and as long."""
+    long = b"x" * 60_000
+    page = tmp_path / "page.html"
+    for answer in (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + long + b"\r\n",
+        b"HTTP/1.1 200 " + long + b"\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /" + long + b"\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: " + long + b"\r\nContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nX-Stream-Promise: rows=" + long + b"\r\nContent-Length: 3\r\n\r\nabc",
+    ):
+        main(["verify", serve([answer]), *how, *([str(page)] if how == ("--html",) else [])])
+        captured = capsys.readouterr()
+        assert len(captured.out) < 15_000
+        assert "x" * 3_000 not in captured.out + (page.read_text() if page.exists() else "")
 
 
 def test_without_a_response_there_is_no_page_and_an_old_one_stays(untouched, tmp_path, capsys):

@@ -258,3 +258,21 @@ def test_cookies_are_left_out():
     html = page(dataclasses.replace(GOOD, headers=[("Set-Cookie", "session=secret"), ("Server", "nginx")]))
     assert "secret" not in html
     assert "Set-Cookie" in html and "nginx" in html
+
+
+def test_a_page_for_others_holds_no_value_of_a_query_and_no_header_that_may_be_a_secret():
+    headers = [
+        ("X-Auth-Token", "secret"),
+        ("X-Api-Key", "secret"),
+        ("Location", "/next?state=secret&rows=secret"),
+        ("Link", "<https://user:secret@shop.test/2?token=secret>; rel=next"),
+        ("Server", "nginx"),
+    ]
+    url = "https://shop.test/events?token=secret&limit=secret"
+    notes = ["302 from https://shop.test/a?key=secret to https://shop.test/b followed (--location)"]
+    html = page(dataclasses.replace(GOOD, url=url, headers=headers, notes=notes, status=302))
+    assert "secret" not in html
+    for kept in ("X-Auth-Token", "https://shop.test/events?token=…&amp;limit=…", "/next?state=…", "nginx"):
+        assert kept in html
+    # What is on a terminal is the user's own.
+    assert url in as_text([("stream", dataclasses.replace(GOOD, url=url))], judge(GOOD))

@@ -10,6 +10,7 @@ from streamproof import __version__
 from streamproof.cli import diagnose, judge, verify
 from streamproof.cli.output import EXIT_STATUS, FAULT, INTERRUPTED, STATUS, WRONG_USAGE, Fault
 from streamproof.observe import NothingObserved
+from streamproof.verdict import printable
 
 
 class _Group(click.Group):
@@ -45,24 +46,28 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         status = cli.main(args, prog_name="streamproof", standalone_mode=False)
     except NothingObserved as error:
-        click.echo(f"streamproof: {error}", err=True)
+        _complain(str(error))
         return STATUS["INCONCLUSIVE"]
     except Fault as error:
-        click.echo(f"streamproof: {error.format_message()}", err=True)
+        _complain(error.format_message())
         return FAULT
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "streamproof"
-        click.echo(f"streamproof: {error.format_message()} ({path} --help says what is possible)", err=True)
+        _complain(f"{printable(error.format_message())} ({path} --help says what is possible)")
         return WRONG_USAGE
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        click.echo(
-            f"streamproof: a fault of streamproof itself, please report it: {type(error).__name__}: {error} "
-            f"({Path(where.filename).name} line {where.lineno}, version {__version__})",
-            err=True,
+        _complain(
+            f"a fault of streamproof itself, please report it: {type(error).__name__}: {error} "
+            f"({Path(where.filename).name} line {where.lineno}, version {__version__})"
         )
         return FAULT
     return int(status or 0)
+
+
+def _complain(text: str) -> None:
+    """Say in a line why there is no answer. A server, a tenant of the cluster or its API may have words in it."""
+    click.echo(f"streamproof: {printable(text)}", err=True)

@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import os
+import secrets
+import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -131,15 +133,28 @@ def _replace(path: Path, content: str | None) -> None:
     """Write a file, which is there whole or as it was; without content only find out whether that can be done."""
     # A link stays one.
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    # Nobody can put a link there first: the name cannot be guessed, and what is there is not opened.
+    temporary = target.with_name(f".{target.name[:64]}.{secrets.token_hex(8)}")
     try:
+        if _is_planted(path):
+            raise OSError(errno.EACCES, "it is a link of somebody else's")
         if target.exists() and not target.is_file():
             raise OSError(errno.EINVAL, "it is not a regular file")
         try:
-            temporary.write_text(content or "", encoding="utf-8")
+            with temporary.open("x", encoding="utf-8") as file:
+                file.write(content or "")
             if content is not None:
                 temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise cannot("write", path, error) from error
+
+
+def _is_planted(path: Path) -> bool:
+    """Tell a link that somebody else has put into a folder of everybody's, as proc(5) has it (protected_symlinks)."""
+    if not path.is_symlink():
+        return False
+    folder, link = path.parent.stat(), path.lstat()
+    shared = folder.st_mode & stat.S_ISVTX and folder.st_mode & stat.S_IWOTH
+    return bool(shared) and link.st_uid not in (os.geteuid(), folder.st_uid)
