@@ -11,7 +11,7 @@ import httpx
 import kr8s
 from kr8s.objects import Ingress, IngressClass, Job, Pod, Service, new_class
 
-from streamproof.hops import Ingress as Facts
+from streamproof.diagnose import Ingress as Facts
 
 _SLICES = new_class("EndpointSlice", version="discovery.k8s.io/v1", namespaced=True)
 # How long a probe may take to start, and between two looks at it, in seconds.

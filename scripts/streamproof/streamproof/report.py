@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamproof.backpressure import mib
-from streamproof.hops import Diagnosis, Hop
+from streamproof.diagnose import Diagnosis, Hop
 from streamproof.judge import overall
 from streamproof.observation import Observation
 from streamproof.pace import pace, pace_line

@@ -7,8 +7,8 @@ from click.core import ParameterSource
 
 from streamproof.cli import options
 from streamproof.cli.output import EXIT_STATUS, STATUS, Output, print_any, print_text
-from streamproof.diagnose import DEFAULT_LARGE, DEFAULT_PATH, Wanted, measure_hops
-from streamproof.hops import diagnose as diagnose_hops
+from streamproof.diagnose import diagnose as diagnose_hops
+from streamproof.hops import DEFAULT_LARGE, DEFAULT_PATH, Wanted, measure_hops
 from streamproof.observe import NothingObserved
 from streamproof.probe import answers
 from streamproof.progress import Progress
