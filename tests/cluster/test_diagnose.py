@@ -11,6 +11,9 @@ from cluster import images
 from cluster.kind import Cluster
 
 PATH = "/measure?rows=8&delay_ms=250"
+SLOW = "/measure?rows=12&delay_ms=250"
+# More than socket buffers hold.
+LARGE = "/measure?rows=1000&size=65536&delay_ms=0"
 
 
 def _run(cluster: Cluster, demo: Any, ingress: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -38,7 +41,7 @@ def test_nothing_is_blamed_at_the_good_ingress(cluster: Cluster, demo: Any) -> N
 
 
 def test_the_edge_and_its_annotations_are_blamed_at_the_ingress_that_buffers(cluster: Cluster, demo: Any) -> None:
-    done = _run(cluster, demo, "buffered-http10", "--url", demo.url, "--json")
+    done = _run(cluster, demo, "buffered-http10", "--url", demo.url, "--path", SLOW, "--large", LARGE, "--json")
     assert done.returncode == 1, done
     found = json.loads(done.stdout)
     assert [(hop["hop"], hop["verdict"]) for hop in found["hops"]] == [
@@ -71,21 +74,21 @@ def test_a_probe_in_the_cluster_sees_every_hop_and_leaves_nothing_behind(cluster
 
 
 def test_an_ingress_that_does_not_exist_gets_one_sentence(cluster: Cluster, demo: Any) -> None:
-    done = _run(cluster, demo, "absent", "--url", demo.url)
+    done = _run(cluster, demo, "absent", "--url", demo.url, "--path", PATH)
     assert done.returncode == 3
     assert done.stderr.startswith(f"streamproof: there is no Ingress absent in the namespace {demo.namespace}")
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_an_edge_that_has_no_address_for_outsiders_is_asked_for(cluster: Cluster, demo: Any) -> None:
-    done = _run(cluster, demo, "streaming")
+    done = _run(cluster, demo, "streaming", "--path", PATH)
     assert done.returncode == 3
     assert "--url http://127.0.0.1:8080" in done.stderr
 
 
 def test_a_probe_that_cannot_start_leaves_no_job_behind(cluster: Cluster, demo: Any) -> None:
     image = "streamproof.invalid/absent:1"
-    done = _run(cluster, demo, "streaming", "--url", demo.url, "--in-cluster", "--image", image)
+    done = _run(cluster, demo, "streaming", "--url", demo.url, "--path", PATH, "--in-cluster", "--image", image)
     assert done.returncode == 3
     assert image in done.stderr
     left = cluster.kubectl(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from streamproof.judge import overall
+from streamproof.judge import judge, overall
 from streamproof.observation import Observation
 from streamproof.run import Run
 from streamproof.verdict import Result, Verdict, secs
@@ -106,12 +106,15 @@ def diagnose(hops: Sequence[Hop], ingress: Ingress) -> Diagnosis:
     """
     seen = [hop for hop in hops if hop.stream is not None]
     results = {id(hop): overall(hop.verdicts()) for hop in seen}
+    nearest = next((hop for hop in seen[:1] if _open_alone(hop) and any(map(_compared, seen[1:]))), None)
+    if nearest is not None:  # it is what the others are held against, and need not be judged itself
+        results[id(nearest)] = "PASS"
     beyond = seen[-1] if seen and seen[-1].name == "edge" else None
     for index, hop in enumerate(seen):
         if results[id(hop)] != "FAIL":
             continue
         failed = [verdict for verdict in hop.verdicts() if verdict.result == "FAIL"]
-        if hop.means == "port-forward" and beyond and results[id(beyond)] == "PASS":
+        if hop.means == "port-forward" and beyond and _passes_alone(beyond):
             return Diagnosis(
                 "INCONCLUSIVE",
                 None,
@@ -140,7 +143,31 @@ def diagnose(hops: Sequence[Hop], ingress: Ingress) -> Diagnosis:
             return Diagnosis(
                 "INCONCLUSIVE", None, f"{hop.label} could not be judged: {open_one.sentence}{hint and f'. {hint}'}"
             )
-    return Diagnosis("PASS", None, "the stream is in order at every hop that was measured")
+    sentence = "the stream is in order at every hop that was measured"
+    if nearest is not None:
+        sentence += f": {_timing(next(filter(_compared, seen[1:]))).sentence}"
+    return Diagnosis("PASS", None, sentence)
+
+
+def _timing(hop: Hop) -> Verdict:
+    return next(verdict for verdict in hop.verdicts() if verdict.question == "timing")
+
+
+def _open_alone(hop: Hop) -> bool:
+    """Tell whether arrivals at a hop leave nothing open but whether the app itself sends like that."""
+    return [one.question for one in hop.verdicts() if one.counts and one.result != "PASS"] == ["timing"] and (
+        _timing(hop).result == "INCONCLUSIVE" and _timing(hop).numbers.get("evidence") == "arrivals"
+    )
+
+
+def _passes_alone(hop: Hop) -> bool:
+    """Tell whether a hop is in order whatever it is compared with."""
+    return hop.observation is not None and overall(judge(hop.observation)) == "PASS"
+
+
+def _compared(hop: Hop) -> bool:
+    """Tell whether timing was decided by comparison with the first hop."""
+    return _timing(hop).numbers.get("evidence") == "baseline" and _timing(hop).result != "INCONCLUSIVE"
 
 
 def _app(hop: Hop, _: Hop | None, failed: Sequence[Verdict], __: Ingress) -> str:

@@ -11,12 +11,15 @@ import httpx
 import kr8s
 from kr8s.objects import Ingress, IngressClass, Job, Pod, Service, new_class
 
+from streamproof.diagnose import INGRESS_NGINX
 from streamproof.diagnose import Ingress as Facts
+from streamproof.ingress import ready_pods, route, service_port
 
 _SLICES = new_class("EndpointSlice", version="discovery.k8s.io/v1", namespaced=True)
 # How long a probe may take to start, and between two looks at it, in seconds.
 _START = 120.0
 _LOOK = 0.5
+_CONTAINER = "streamproof"
 # Reasons of a waiting container that do not go away by waiting.
 _NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 
@@ -37,6 +40,7 @@ class Path:
         facts: what the Ingress says about the edge.
         host: that the Ingress is for; empty for any.
         tls: whether the edge serves that host by TLS.
+        rewritten: path and query as the edge asks the pod for them.
         addresses: of the edge from outside, by the Ingress' status, without those that only the cluster reaches.
         service: its name and port.
         pods: name, address and port of each ready pod behind it.
@@ -46,6 +50,7 @@ class Path:
     facts: Facts
     host: str
     tls: bool
+    rewritten: str
     addresses: list[str]
     service: tuple[str, int]
     pods: list[tuple[str, str, int]]
@@ -76,27 +81,25 @@ class Cluster:
                 "name, and KUBECONFIG names another file"
             ) from error
 
-    def path(self, name: str, path: str) -> Path:
+    def path(self, name: str, path: str, host: str | None = None) -> Path:
         """Find the way from an Ingress to its pods.
 
         Args:
             name: of the Ingress.
             path: that is asked for, with or without a query.
+            host: that is asked for; None for the first of the Ingress' that has the path.
 
         Raises:
+            ValueError: the Ingress does not lead there; the message says what to do.
             Trouble: the way cannot be followed; the message says where it ends.
         """
         with _in_words():
             ingress = self._get(Ingress, name, "Ingress")
-            host, backend = _route(ingress, name, path.partition("?")[0])
+            controller = self._controller(ingress)
+            found = route(ingress, path, host, nginx=controller in ("", INGRESS_NGINX))
+            backend = found.backend
             service = self._get(Service, backend["name"], "Service")
-            ports = service["spec"].get("ports", [])
-            wanted = backend.get("port", {})
-            port = next((one for one in ports if wanted in ({"number": one["port"]}, {"name": one.get("name")})), None)
-            if port is None:
-                raise Wrong(
-                    f"the Ingress {name} names a port that the Service {backend['name']} does not have: {wanted}"
-                )
+            port = service_port(service, backend.get("port", {}))
             pods = self._pods(backend["name"], port.get("name", ""))
             if not pods:
                 raise Wrong(f"the Service {backend['name']} has no ready pod: look at its pods first")
@@ -104,17 +107,18 @@ class Cluster:
             addresses = [one.get("hostname") or one.get("ip", "") for one in status]
             edges = self._controllers(addresses)
             inside = {one["spec"].get("clusterIP") for one in edges}
-            covered = [pattern for tls in ingress["spec"].get("tls", []) for pattern in tls.get("hosts", [])]
             return Path(
                 facts=Facts(
                     name=f"{self.namespace}/{name}",
-                    controller=self._controller(ingress),
+                    controller=controller,
                     annotations=dict(ingress["metadata"].get("annotations", {})),
                 ),
-                host=host.replace("*", "streamproof"),
-                tls=host in covered,
+                host=found.host,
+                tls=found.tls,
+                rewritten=found.path,
                 addresses=[one for one in addresses if one and one not in inside],
-                service=(backend["name"], port["port"]),
+                # The name of a headless one is that of its pods, whose port counts.
+                service=(backend["name"], pods[0][2] if service["spec"].get("clusterIP") == "None" else port["port"]),
                 pods=pods,
                 edge=_edge(edges),
             )
@@ -130,16 +134,8 @@ class Cluster:
         return [one.raw.to_dict() for one in kind.list(api=self._api, **where)]
 
     def _pods(self, service: str, port_name: str) -> list[tuple[str, str, int]]:
-        found = []
         label = {"kubernetes.io/service-name": service}
-        for part in self._list(_SLICES, namespace=self.namespace, label_selector=label):
-            ports = [one["port"] for one in part.get("ports") or [] if (one.get("name") or "") == port_name]
-            for endpoint in part.get("endpoints") or []:
-                target = endpoint.get("targetRef", {})
-                # No word about it means ready: https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/
-                if ports and target.get("kind") == "Pod" and endpoint.get("conditions", {}).get("ready") is not False:
-                    found.append((target["name"], endpoint["addresses"][0], ports[0]))
-        return sorted(found)
+        return ready_pods(self._list(_SLICES, namespace=self.namespace, label_selector=label), port_name)
 
     def _controller(self, ingress: dict[str, Any]) -> str:
         name = ingress["spec"].get("ingressClassName")
@@ -204,7 +200,8 @@ class Cluster:
             job.create()
             try:
                 pod = self._started(name, image)
-                yield from pod.logs(follow=True, timeout=None)
+                # By its name: a service mesh may put another container beside it.
+                yield from pod.logs(container=_CONTAINER, follow=True, timeout=None)
             finally:
                 with contextlib.suppress(kr8s.NotFoundError):
                     job.delete(propagation_policy="Background")
@@ -259,7 +256,7 @@ def probe_manifest(name: str, namespace: str, image: str, arguments: Sequence[st
                     },
                     "containers": [
                         {
-                            "name": "streamproof",
+                            "name": _CONTAINER,
                             "image": image,
                             "args": list(arguments),
                             "resources": {
@@ -284,32 +281,6 @@ def _namespace(auth: Any) -> str:
     if not auth.active_context:  # inside a cluster there is none
         return str(auth.namespace or "default")
     return str(auth.kubeconfig.get_context(auth.active_context).get("namespace") or "default")
-
-
-def _route(ingress: dict[str, Any], name: str, path: str) -> tuple[str, dict[str, Any]]:
-    """Return host and backend of the rule whose path is the longest that fits; the first host wins.
-
-    https://kubernetes.io/docs/concepts/services-networking/ingress/#multiple-matches
-    """
-    best: tuple[int, str, dict[str, Any]] | None = None
-    offered = []
-    for rule in ingress["spec"].get("rules", []):
-        for one in rule.get("http", {}).get("paths", []):
-            prefix = one.get("path", "/")
-            offered.append(prefix)
-            stem = prefix.rstrip("/")
-            fits = path == prefix if one.get("pathType") == "Exact" else path == stem or path.startswith(f"{stem}/")
-            if fits and (best is None or len(prefix) > best[0]):
-                best = (len(prefix), rule.get("host", ""), one["backend"])
-    default = ingress["spec"].get("defaultBackend")
-    if best is None and default:
-        best = (0, "", default)
-    if best is None:
-        raise Wrong(f"the Ingress {name} routes {', '.join(offered) or 'no path'}, not {path}: give another --path")
-    _, host, backend = best
-    if "service" not in backend:
-        raise Wrong(f"the Ingress {name} routes {path} to no Service")
-    return host, backend["service"]
 
 
 def _edge(services: Sequence[dict[str, Any]]) -> tuple[str, int, int] | None:

@@ -530,18 +530,27 @@ def test_json_is_never_disturbed(whole):
         (["--in-cluster"], "--in-cluster takes --image"),
         (["--image", "streamproof:0.1.0"], "neither alone"),
         (["--path", "measure"], "not a path"),
+        (["-X", "HEAD"], "has no body"),
+        (["--host", "a b"], "is not a URL"),
+        (["-d", "{}", "--in-cluster", "--image", "i"], "would stand in the Job"),
+        (["-H", "Authorization: Bearer 1", "--in-cluster", "--image", "i"], "would stand in the Job"),
         (["--url", "http://127.0.0.1:8080/measure"], "has a path"),
         (["--url", "127.0.0.1:8080"], "does not begin with http:// or https://"),
     ],
 )
 def test_a_diagnosis_asked_for_wrongly_ends_with_3_before_a_cluster_is_asked(options, said, capsys, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", "/nonexistent")
-    assert main(["diagnose", "web", *options]) == 3
+    assert main(["diagnose", "web", "--path", "/events", *options]) == 3
     assert said in capsys.readouterr().err
+
+
+def test_a_diagnosis_has_no_path_of_its_own(capsys):
+    assert main(["diagnose", "web"]) == 3
+    assert "'--path'" in capsys.readouterr().err
 
 
 def test_without_the_kubernetes_client_a_diagnosis_says_how_to_get_it(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "kr8s", None)
     monkeypatch.delitem(sys.modules, "streamproof.kubernetes", raising=False)
-    assert main(["diagnose", "web"]) == 3
+    assert main(["diagnose", "web", "--path", "/"]) == 3
     assert "pip install './scripts/streamproof[kubernetes]'" in capsys.readouterr().err

@@ -4,59 +4,7 @@ import asyncio
 import threading
 from types import SimpleNamespace
 
-import pytest
-from streamproof.kubernetes import Cluster, Pod, Wrong, _edge, _route, probe_manifest
-
-
-def ingress(*paths, host="shop.test", default=None):
-    rules = [
-        {
-            "host": host,
-            "http": {
-                "paths": [
-                    {"path": path, "pathType": kind, "backend": {"service": {"name": name, "port": {"number": 80}}}}
-                    for path, kind, name in paths
-                ]
-            },
-        }
-    ]
-    spec = {"rules": rules} if paths else {}
-    if default:
-        spec["defaultBackend"] = {"service": {"name": default, "port": {"number": 80}}}
-    return {"spec": spec}
-
-
-def backend(found):
-    host, service = found
-    return host, service["name"]
-
-
-def test_the_longest_path_that_fits_is_taken():
-    rules = ingress(("/", "Prefix", "root"), ("/api", "Prefix", "api"), ("/api/events", "Prefix", "events"))
-    assert backend(_route(rules, "web", "/api/events/1")) == ("shop.test", "events")
-    assert backend(_route(rules, "web", "/api")) == ("shop.test", "api")
-    assert backend(_route(rules, "web", "/other")) == ("shop.test", "root")
-
-
-def test_a_prefix_ends_at_a_slash():
-    rules = ingress(("/", "Prefix", "root"), ("/api", "Prefix", "api"))
-    assert backend(_route(rules, "web", "/apiary")) == ("shop.test", "root")
-
-
-def test_an_exact_path_fits_itself_alone():
-    rules = ingress(("/", "Prefix", "root"), ("/api", "Exact", "api"))
-    assert backend(_route(rules, "web", "/api")) == ("shop.test", "api")
-    assert backend(_route(rules, "web", "/api/1")) == ("shop.test", "root")
-
-
-def test_what_no_rule_fits_goes_to_the_default_backend_of_any_host():
-    rules = ingress(("/api", "Prefix", "api"), default="rest")
-    assert backend(_route(rules, "web", "/other")) == ("", "rest")
-
-
-def test_a_path_that_is_not_routed_is_named_with_those_that_are():
-    with pytest.raises(Wrong, match=r"routes /api, not /measure: give another --path"):
-        _route(ingress(("/api", "Prefix", "api")), "web", "/measure")
+from streamproof.kubernetes import Cluster, Pod, _edge, probe_manifest
 
 
 def test_the_edge_is_asked_at_the_ports_that_its_service_has():

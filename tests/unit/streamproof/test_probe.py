@@ -55,3 +55,10 @@ def test_what_is_no_answer_is_not_taken_for_one(text):
 def test_what_are_no_tasks_is_wrong_usage(text, capsys):
     assert main(["probe", text]) == 3
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_of_rows_with_times_one_request_is_judged(server, stream):
+    """Not "2 of 2 times: …", where the times in it tell it all."""
+    url = f"http://127.0.0.1:{server([stream.chunked()]).port}/"
+    found = measure(Task(url, None, None, 5), Task(url, None, None, 5)).stream
+    assert found and [one.role for one in found.observations] == ["baseline", "stream"]

@@ -3,12 +3,11 @@
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from streamproof.cli import options
 from streamproof.cli.output import EXIT_STATUS, STATUS, Output, print_any, print_text
 from streamproof.diagnose import diagnose as diagnose_hops
-from streamproof.hops import DEFAULT_LARGE, DEFAULT_PATH, Wanted, measure_hops
+from streamproof.hops import Wanted, measure_hops
 from streamproof.observe import NothingObserved
 from streamproof.probe import answers
 from streamproof.progress import Progress
@@ -16,14 +15,12 @@ from streamproof.report import diagnosis_as_json, diagnosis_as_text
 from streamproof.request import DEFAULT_TIMEOUT
 
 
-def _wanted(in_cluster: bool, large: str | None, **others: Any) -> Wanted:
+def _wanted(in_cluster: bool, method: str | None, **others: Any) -> Wanted:
     if in_cluster != (others["image"] is not None):
         raise ValueError(
             "--in-cluster takes --image, one with streamproof, such as streamproof:0.1.0; and neither alone"
         )
-    if large is None and click.get_current_context().get_parameter_source("stream") is ParameterSource.DEFAULT:
-        large = DEFAULT_LARGE
-    return Wanted(large=large, **others)
+    return Wanted(method=method or ("GET" if others["body"] is None else "POST"), **others)
 
 
 @click.command(epilog=EXIT_STATUS)
@@ -36,16 +33,14 @@ def _wanted(in_cluster: bool, large: str | None, **others: Any) -> Wanted:
     click.option(
         "--path",
         "stream",
-        default=DEFAULT_PATH,
+        required=True,
         metavar="PATH",
-        show_default=True,
         help="Of the stream, with its query.",
     ),
     click.option(
         "--large",
         metavar="PATH",
-        help="Of a stream for bytes absorbed: at least 48 MiB without pauses. With --path alone, that is not asked.  "
-        f"[default: {DEFAULT_LARGE}]",
+        help="Of a stream for bytes absorbed, by GET: at least 48 MiB without pauses.  [default: not asked]",
     ),
     click.option(
         "--url",
@@ -61,7 +56,17 @@ def _wanted(in_cluster: bool, large: str | None, **others: Any) -> Wanted:
         show_default=True,
         help="Stop each request after this time in all.",
     ),
+    options.method_option,
+    options.data_option,
+    options.header_option,
+    options.events_option,
     options.cacert_option,
+    options.insecure_option,
+    click.option(
+        "--host",
+        metavar="HOST",
+        help="Ask for this host, where the Ingress has several or a wildcard.  [default: the Ingress']",
+    ),
     click.option(
         "--in-cluster",
         is_flag=True,
@@ -88,7 +93,7 @@ def diagnose(ingress: str, namespace: str | None, kube_context: str | None, want
     progress = Progress(wanted=not output.json)
     try:
         cluster = Cluster(kube_context, namespace)
-        way = cluster.path(ingress, wanted.stream)
+        way = cluster.path(ingress, wanted.stream, wanted.host)
         with progress:
             hops = measure_hops(cluster, way, wanted, lambda step: progress.say(f"measuring {step}"), progress.on_read)
     except (ValueError, Wrong) as error:
@@ -96,7 +101,7 @@ def diagnose(ingress: str, namespace: str | None, kube_context: str | None, want
     except Trouble as error:
         raise NothingObserved(str(error)) from error
     diagnosis = diagnose_hops(hops, way.facts)
-    title = f"Ingress {way.facts.name}, host {way.host or 'any'}, path {wanted.stream}"
+    title = f"Ingress {way.facts.name}, host {wanted.host or way.host or 'any'}, path {wanted.stream}"
     if output.json:
         print_any(diagnosis_as_json(title, hops, diagnosis))
     else:

@@ -255,37 +255,49 @@ cacert_option = click.option(
     help="Trust the certificates in this file, instead of the system's.",
 )
 
+method_option = click.option(
+    "-X",
+    "--request",
+    "method",
+    metavar="METHOD",
+    help="Ask with this method.  [default: GET, with --data POST]",
+)
+data_option = click.option(
+    "-d",
+    "--data",
+    "body",
+    callback=_data,
+    multiple=True,
+    metavar="DATA",
+    help="Send this body, or that in @FILE, or of standard input (@-); repeatable, joined by '&'. Its Content-Type "
+    "is a form's unless --header sets it.",
+)
+header_option = click.option(
+    "-H",
+    "--header",
+    "headers",
+    callback=_headers,
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="Send this header, or one of each line of @FILE, which keeps keys out of the process list; repeatable, "
+    "may replace Host.",
+)
+events_option = click.option(
+    "--events",
+    "stop_events",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Stop after N events, of a stream that may never end.",
+)
+insecure_option = click.option("-k", "--insecure", is_flag=True, help="Trust any certificate.")
+
 request_options = gathered(
     "request",
     _request,
     click.argument("url"),
-    click.option(
-        "-X",
-        "--request",
-        "method",
-        metavar="METHOD",
-        help="Ask with this method.  [default: GET, with --data POST]",
-    ),
-    click.option(
-        "-d",
-        "--data",
-        "body",
-        callback=_data,
-        multiple=True,
-        metavar="DATA",
-        help="Send this body, or that in @FILE, or of standard input (@-); repeatable, joined by '&'. Its Content-Type "
-        "is a form's unless --header sets it.",
-    ),
-    click.option(
-        "-H",
-        "--header",
-        "headers",
-        callback=_headers,
-        multiple=True,
-        metavar="'NAME: VALUE'",
-        help="Send this header, or one of each line of @FILE, which keeps keys out of the process list; repeatable, "
-        "may replace Host.",
-    ),
+    method_option,
+    data_option,
+    header_option,
     click.option("--http1.0", "http10", is_flag=True, help="Speak HTTP/1.0."),
     click.option(
         "--http1.1",
@@ -295,7 +307,7 @@ request_options = gathered(
     ),
     click.option("--http2", is_flag=True, help="Speak HTTP/2; requires an https URL."),
     cacert_option,
-    click.option("-k", "--insecure", is_flag=True, help="Trust any certificate."),
+    insecure_option,
     click.option("-L", "--location", is_flag=True, help=f"Follow redirects, {MAX_REDIRECTS} at most."),
     click.option(
         "--connect-to",
@@ -320,13 +332,7 @@ request_options = gathered(
         metavar="[http://]HOST:PORT",
         help="Ask through this HTTP proxy. HTTP_PROXY and the like are not used.",
     ),
-    click.option(
-        "--events",
-        "stop_events",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Stop after N events, of a stream that may never end.",
-    ),
+    events_option,
     click.option(
         "--for",
         "stop_seconds",
