@@ -19,8 +19,9 @@ from streamproof.pace import pace, pace_line
 from streamproof.timeline import Streams, Timeline, came_back, timeline, took
 from streamproof.verdict import Number, Verdict, bounded, ms, printable, to_ms
 
-# The form of the JSON.
+# The forms of the JSON.
 SCHEMA = "streamproof report 1"
+DIAGNOSIS_SCHEMA = "streamproof diagnosis 1"
 # Where the output is not a terminal: fixed, so that logs can be compared.
 PLAIN_WIDTH = 100
 _MAX_WIDTH = 120  # longer lines are hard to read
@@ -175,7 +176,7 @@ def diagnosis_as_text(
 
 
 def diagnosis_as_json(title: str, hops: Sequence[Hop], diagnosis: Diagnosis) -> str:
-    """Write one JSON object: what it comes to, and each hop with its verdicts and numbers."""
+    """Write one JSON object, by report.schema.json too: what it comes to, and each hop with its verdicts."""
     found = []
     for hop in hops:
         ttfb, p50, p99 = _times(hop)
@@ -193,11 +194,13 @@ def diagnosis_as_json(title: str, hops: Sequence[Hop], diagnosis: Diagnosis) -> 
                 "lag_p99_ms": p99,
                 "absorbed": absorbed,
                 "absorbed_bytes": held,
-                "verdicts": [vars(verdict) for verdict in verdicts],
+                "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts],
+                "observations": [_summary(one) for run in (hop.stream, hop.large) if run for one in run.observations],
             }
         )
     first = next((index for index, hop in enumerate(hops) if hop is diagnosis.first), None)
     values = {
+        "schema": DIAGNOSIS_SCHEMA,
         "asked": title,
         "verdict": diagnosis.result,
         "sentence": diagnosis.sentence,

@@ -15,8 +15,10 @@ import yaml
 from cluster.run import ROOT
 from streamproof import report
 from streamproof.cli import main
+from streamproof.diagnose import Hop, Ingress, Means, Name, diagnose
 from streamproof.expected import Expected
 from streamproof.observation import Role
+from streamproof.probe import Task, measure
 from streamproof.run import QUESTIONS
 from streamproof.testing import assert_streams
 
@@ -41,8 +43,11 @@ def answer(capsys):
 
 def test_the_schema_is_one_and_knows_every_question_and_role():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert SCHEMA["properties"]["schema"]["const"] == report.SCHEMA
     found = SCHEMA["$defs"]
+    assert found["report"]["properties"]["schema"]["const"] == report.SCHEMA
+    assert found["diagnosis"]["properties"]["schema"]["const"] == report.DIAGNOSIS_SCHEMA
+    assert found["hop"]["properties"]["hop"]["enum"] == list(get_args(Name))
+    assert found["hop"]["properties"]["means"]["enum"] == list(get_args(Means))
     assert set(found["verdict"]["properties"]["question"]["enum"]) == set(QUESTIONS)
     assert found["observation"]["properties"]["role"]["enum"] == list(get_args(Role))
 
@@ -54,6 +59,21 @@ def test_every_observation_is_in_the_json(serve, answer):
     assert roles.count("concurrent") == 2
     assert {"stream", "baseline", "stalled", "HTTP/1.1", "HTTP/1.0", "as a browser", "short alone"} <= set(roles)
     assert [one["question"] for one in found["verdicts"]] == list(QUESTIONS)
+
+
+def test_a_diagnosis_has_a_schema_too(serve):
+    """Of a hop that was measured, one that was cut, and one that was not."""
+    url = serve([CUT, "close"])
+    whole, cut = measure(Task(serve([WHOLE]), None, None, 5)), measure(Task(url, url, None, 5))
+    hops = [
+        Hop("pod", "web-1:8000", "port-forward", whole.stream),
+        Hop("Service", "web:80", "port-forward", reason="not reached"),
+        Hop("edge", "http://shop.test", "from here", cut.stream, cut.large),
+    ]
+    found = json.loads(report.diagnosis_as_json("the Ingress web", hops, diagnose(hops, Ingress("shop/web", ""))))
+    jsonschema.validate(found, SCHEMA)
+    assert (found["verdict"], found["first"]) == ("FAIL", 2)
+    assert [len(hop["observations"]) for hop in found["hops"]] == [1, 0, 2]
 
 
 def test_what_is_no_stream_is_in_the_json_too(serve, answer):
