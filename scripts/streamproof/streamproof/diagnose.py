@@ -1,14 +1,11 @@
-"""The hops of a stream on its way through a cluster, and which of them is the first where it goes wrong. Pure.
-
-The settings are those of ingress-nginx, and their values where an Ingress sets none:
-https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/annotations/
-https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/configmap/
-"""
+"""The hops of a stream on its way through a cluster, and which of them is the first where it goes wrong. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
+from streamproof import edges
+from streamproof.edges.facts import Ingress
 from streamproof.judge import judge, overall
 from streamproof.observation import Observation
 from streamproof.run import Run
@@ -17,34 +14,6 @@ from streamproof.verdict import Result, Verdict, secs
 # In the order in which a stream passes them.
 Name = Literal["pod", "Service", "edge"]
 Means = Literal["port-forward", "in the cluster", "from here"]
-
-INGRESS_NGINX = "k8s.io/ingress-nginx"
-_PREFIX = "nginx.ingress.kubernetes.io/"
-_UNSET = {"proxy-buffering": "off", "proxy-http-version": "1.1", "proxy-read-timeout": "60"}
-
-
-@dataclass(frozen=True)
-class Ingress:
-    """What an Ingress says about the edge.
-
-    Attributes:
-        name: of the Ingress, with its namespace before a slash.
-        controller: of its class, such as "k8s.io/ingress-nginx"; empty if that is not known.
-        annotations: of the Ingress.
-    """
-
-    name: str
-    controller: str
-    annotations: dict[str, str] = field(default_factory=dict)
-
-    def setting(self, name: str) -> str:
-        """Return what ingress-nginx takes for a setting, and how one would write it."""
-        return self.annotations.get(_PREFIX + name, _UNSET[name])
-
-    def said(self, name: str) -> str:
-        """Name a setting and its value for a sentence, and say whether that is the Ingress' own."""
-        own = _PREFIX + name in self.annotations
-        return f"{name} {self.setting(name)}{'' if own else ' (the default, if the ConfigMap sets no other)'}"
 
 
 @dataclass(frozen=True)
@@ -210,88 +179,9 @@ def _service(_: Hop, before: Hop | None, __: Sequence[Verdict], ___: Ingress) ->
 def _edge(hop: Hop, before: Hop | None, failed: Sequence[Verdict], ingress: Ingress) -> str:
     if before is not None and before.name == "edge":
         return "Usually a load balancer, CDN or proxy in front of the controller, or a proxy on this side"
-    if ingress.controller not in ("", INGRESS_NGINX):
-        return (
-            f"Its controller is {ingress.controller}, whose settings are not known here: look for buffering of "
-            "responses, for compression and for the timeout between two reads"
-        )
-    questions = [verdict.question for verdict in failed]
-    seen = hop.observation
-    cut = seen is not None and (seen.ended == "truncated" or "completeness" in questions)
-    if seen is not None and cut:
-        waited = _silence(seen)
-        if waited is not None and _is_read_timeout(waited, ingress):
-            return (
-                f"It was cut after {secs(waited)} without a byte, and the Ingress {ingress.name} says "
-                f"{ingress.said('proxy-read-timeout')} seconds: set {_PREFIX}proxy-read-timeout above the longest "
-                "pause, or have the app send heartbeats"
-            )
-    if "timing" in questions:
-        return _late(hop, before, ingress)
-    if cut and ingress.setting("proxy-http-version") == "1.0":
-        return (
-            f"The Ingress {ingress.name} says proxy-http-version 1.0, with which a response of the app that breaks off "
-            "looks whole: take that annotation away"
-        )
-    return (
-        f"The edge cut or changed the response, and no annotation of the Ingress {ingress.name} explains it: look at "
-        "the controller's log and ConfigMap"
-    )
-
-
-def _late(hop: Hop, before: Hop | None, ingress: Ingress) -> str:
-    buffering = ingress.setting("proxy-buffering") == "on"
-    upstream = before.observation.framing if before and before.observation else None
-    remedy = f'set {_PREFIX}proxy-buffering: "off", or have the app send X-Accel-Buffering: no'
-    server = before.observation.header("server") if before and before.observation else None
-    if server is not None and server.lower().startswith("nginx"):
-        # nginx obeys that header and keeps it to itself (proxy_hide_header's default).
-        remedy += " (the pod answers by an nginx of its own, which keeps that from the edge without "
-        remedy += "proxy_pass_header X-Accel-Buffering)"
-    if buffering and ingress.setting("proxy-http-version") == "1.0":
-        return (
-            f"The Ingress {ingress.name} says proxy-buffering on and proxy-http-version 1.0: the app's body comes "
-            f"without chunks then, and nginx waits for a full buffer; {remedy}"
-        )
-    if buffering and upstream not in (None, "chunked"):
-        return (
-            f"The Ingress {ingress.name} says proxy-buffering on, and the app's body is not chunked ({upstream}), so "
-            f"nginx waits for a full buffer; {remedy}"
-        )
-    seen = hop.observation
-    if buffering and seen is not None and seen.url.startswith("https:") and seen.http_version == "1.1":
-        return (
-            f"The Ingress {ingress.name} says proxy-buffering on, and over TLS with HTTP/1.1 nginx then waits for a "
-            f"full TLS buffer; {remedy}"
-        )
-    if buffering:
-        return (
-            f"The Ingress {ingress.name} says proxy-buffering on, which alone delays no chunked body: look for "
-            f"compression (use-gzip) in the controller's ConfigMap too; {remedy}"
-        )
-    return (
-        f"No annotation of the Ingress {ingress.name} explains it, it has {ingress.said('proxy-buffering')}: look for "
-        "proxy-buffering and use-gzip in the controller's ConfigMap, and for what stands in front of the controller"
-    )
-
-
-def _silence(seen: Observation) -> float | None:
-    """Return for how many seconds the app had been silent when the response ended.
-
-    From the last production time, if there is one: a hop that buffers gives out what it has only when it gives up.
-    """
-    if seen.rows and seen.rows[-1].produced is not None:
-        return seen.ended_at - seen.rows[-1].produced
-    last = next((read.at for read in reversed(seen.reads) if read.size), None)
-    return None if last is None else seen.ended_at - last
-
-
-def _is_read_timeout(waited: float, ingress: Ingress) -> bool:
-    try:
-        timeout = float(ingress.setting("proxy-read-timeout").removesuffix("s"))
-    except ValueError:
-        return False
-    return abs(waited - timeout) <= max(1.0, timeout / 20)
+    if hop.observation is None:
+        return ""
+    return edges.why(hop.observation, before.observation if before else None, failed, ingress)
 
 
 def _unanswered(hop: Hop, ingress: Ingress) -> str:
@@ -299,20 +189,7 @@ def _unanswered(hop: Hop, ingress: Ingress) -> str:
     seen = hop.observation
     if seen is None or seen.status in (None, 200) or hop.name != "edge":
         return ""
-    if seen.status == 504 and _is_read_timeout(seen.duration, ingress):
-        return (
-            f"The Ingress {ingress.name} says {ingress.said('proxy-read-timeout')} seconds: the app sent nothing for "
-            "that long"
-        )
-    if seen.status in (502, 503, 504):
-        return "The edge has no answer from a pod: look at the pods, and at the controller's log"
-    if seen.status >= 500:
-        return "The edge answers with an error of its own: look at the controller's log"
-    if seen.status in (301, 302, 307, 308):
-        return "The edge redirects: give the https URL with --url"
-    if seen.status == 404:
-        return "Either the edge does not know that host and path (yet), or the app does not"
-    return ""
+    return edges.why_unanswered(seen, ingress)
 
 
 _CAUSES = {"pod": _app, "Service": _service, "edge": _edge}

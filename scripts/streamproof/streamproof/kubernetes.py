@@ -11,8 +11,8 @@ import httpx
 import kr8s
 from kr8s.objects import Ingress, IngressClass, Job, Pod, Service, new_class
 
-from streamproof.diagnose import INGRESS_NGINX
-from streamproof.diagnose import Ingress as Facts
+from streamproof.edges.facts import Ingress as Facts
+from streamproof.edges.ingress_nginx import CONTROLLER as INGRESS_NGINX
 from streamproof.ingress import ready_pods, route, service_port
 
 _SLICES = new_class("EndpointSlice", version="discovery.k8s.io/v1", namespaced=True)

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from streamproof.diagnose import Hop, Ingress, diagnose
+from streamproof.diagnose import Hop, diagnose
+from streamproof.edges.facts import Ingress
 from streamproof.observation import Row
 from streamproof.run import DEFAULT_QUESTIONS, Run
 
@@ -113,10 +114,40 @@ def test_a_controller_that_is_not_known_may_be_ingress_nginx():
 def test_annotations_of_ingress_nginx_mean_nothing_to_another_controller():
     found = blame(GOOD, GOOD, AT_THE_END, ingress("example.org/other", proxy_buffering="on", proxy_http_version="1.0"))
     assert found.result == "FAIL"
-    assert found.sentence.endswith(
-        ". Its controller is example.org/other, whose settings are not known here: look for buffering of responses, "
-        "for compression and for the timeout between two reads"
+    assert ". Its controller is example.org/other, whose settings are not known here. Four questions" in found.sentence
+    assert "annotation" not in found.sentence
+
+
+TRAEFIK = "traefik.io/ingress-controller"
+
+
+def traefik(middlewares=None):
+    named = {"traefik.ingress.kubernetes.io/router.middlewares": middlewares} if middlewares else {}
+    return Ingress("shop/web", TRAEFIK, named)
+
+
+def test_traefik_is_asked_for_its_middlewares():
+    late = blame(GOOD, GOOD, AT_THE_END, traefik("shop-limit@kubernetescrd"))
+    assert late.sentence.endswith(
+        ". Traefik collects nothing by itself: look for a middleware with buffering or compress, also at the entry "
+        "point (the Ingress shop/web names shop-limit@kubernetescrd)"
     )
+    assert "(the Ingress shop/web names none)" in blame(GOOD, GOOD, AT_THE_END, traefik()).sentence
+
+
+def test_traefik_flushes_a_body_of_known_length_by_a_timer():
+    sized = observed(framing=("Content-Length", "768"))
+    assert "flushInterval of the service to a negative number" in blame(sized, sized, AT_THE_END, traefik()).sentence
+
+
+def test_traefik_cuts_by_its_entry_point():
+    found = blame(GOOD, GOOD, cut(silence=60), traefik())
+    assert "It ended 60.8 s after the request: look at respondingTimeouts.writeTimeout" in found.sentence
+
+
+def test_the_read_timeout_of_ingress_nginx_explains_no_504_of_another():
+    found = blame(GOOD, GOOD, refused(504, "", 60.0), traefik())
+    assert "proxy-read-timeout" not in found.sentence
 
 
 @pytest.mark.parametrize(

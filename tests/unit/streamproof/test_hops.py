@@ -6,7 +6,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from streamproof.diagnose import Ingress, diagnose
+from streamproof.diagnose import diagnose
+from streamproof.edges.facts import Ingress
 from streamproof.hops import Wanted, measure_hops
 from streamproof.kubernetes import Path
 from streamproof.probe import Task, answers, as_argument, parse_answer

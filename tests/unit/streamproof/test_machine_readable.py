@@ -15,7 +15,8 @@ import yaml
 from cluster.run import ROOT
 from streamproof import report
 from streamproof.cli import main
-from streamproof.diagnose import Hop, Ingress, Means, Name, diagnose
+from streamproof.diagnose import Hop, Means, Name, diagnose
+from streamproof.edges.facts import Ingress
 from streamproof.expected import Expected
 from streamproof.observation import Role
 from streamproof.probe import Task, measure
