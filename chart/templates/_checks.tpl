@@ -81,6 +81,12 @@
 {{- end -}}
 {{- end -}}
 
+{{- range $key, $_ := $values.podLabels -}}
+{{- if has $key (list "app.kubernetes.io/name" "app.kubernetes.io/instance") -}}
+{{- $wrong = append $wrong (printf "podLabels sets %s: leave it out, as the Service finds the pods by the chart's" $key) -}}
+{{- end -}}
+{{- end -}}
+
 {{- with $wrong -}}
 {{- fail (printf "\n\n%s\n" (join "\n" .)) -}}
 {{- end -}}

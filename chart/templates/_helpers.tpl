@@ -42,6 +42,13 @@ nginx.ingress.kubernetes.io/proxy-read-timeout: {{ $timeout | quote }}
 nginx.ingress.kubernetes.io/proxy-send-timeout: {{ $timeout | quote }}
 {{- end -}}
 
+{{/* The app's image: by its digest, if there is one, and then with a tag only if it is given. */}}
+{{- define "streaming.image" -}}
+{{- $image := .Values.image -}}
+{{- $tag := $image.tag | default ($image.digest | empty | ternary .Chart.AppVersion "") -}}
+{{ $image.repository }}{{ with $tag }}:{{ . }}{{ end }}{{ with $image.digest }}@{{ . }}{{ end }}
+{{- end -}}
+
 {{/* Of the pods of `helm test`: another name than the app's pods have, or the Service would send them streams. */}}
 {{- define "streaming.testSelector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}-test

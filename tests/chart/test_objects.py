@@ -35,8 +35,8 @@ def test_the_service_leads_to_the_pods() -> None:
 
 
 def test_the_ingress_leads_to_the_service() -> None:
-    ingress = render(values="ingress: {host: a.test, className: other}")["Ingress"]["spec"]
-    backend = {"service": {"name": "x-streaming", "port": {"name": "http"}}}
+    ingress = render(values="{ingress: {host: a.test, className: other}, service: {port: 81}}")["Ingress"]["spec"]
+    backend = {"service": {"name": "x-streaming", "port": {"number": 81}}}
     rule = {"host": "a.test", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
     assert ingress == {"ingressClassName": "other", "rules": [rule]}
     assert "host" not in render()["Ingress"]["spec"]["rules"][0]
@@ -138,6 +138,7 @@ def test_without_an_ingress_the_pod_of_helm_test_gets_in_too() -> None:
     assert peer["podSelector"]["matchLabels"] == objects["Pod"]["metadata"]["labels"]
 
 
+DIGEST = f"sha256:{'0a' * 32}"
 EDGE = "ingress-nginx-controller.ingress-nginx.svc"
 
 
@@ -255,6 +256,53 @@ def test_the_values_reach_the_container() -> None:
     for hook in ("nodeSelector", "tolerations", "affinity"):
         assert pod(objects)[hook] == yaml.safe_load(values)[hook]
     assert "STREAMS_PER_WORKER" not in environment(render())
+
+
+def test_a_cluster_of_ones_own_is_told_by_values() -> None:
+    values = """
+        imagePullSecrets: [{name: login}]
+        envFrom: [{secretRef: {name: keys}}, {prefix: A_, configMapRef: {name: settings, optional: true}}]
+        podLabels: {team: rows}
+        priorityClassName: high
+        service: {annotations: {a: b}}
+        resources: {limits: {nvidia.com/gpu: 1, hugepages-2Mi: 4Mi}}
+    """
+    given, objects = yaml.safe_load(values), render(values=values)
+    for spec in (pod(objects), objects["Pod"]["spec"]):
+        assert spec["imagePullSecrets"] == given["imagePullSecrets"]
+    (container,) = pod(objects)["containers"]
+    assert container["envFrom"] == given["envFrom"]
+    assert given["resources"]["limits"].items() <= container["resources"]["limits"].items()
+    assert pod(objects)["priorityClassName"] == "high"
+    assert objects["Deployment"]["spec"]["template"]["metadata"]["labels"]["team"] == "rows"
+    assert objects["Service"]["metadata"]["annotations"] == {"a": "b"}
+    left = render()
+    for spec in (pod(left), left["Pod"]["spec"]):
+        assert not spec.keys() & {"imagePullSecrets", "priorityClassName"}
+
+
+@pytest.mark.parametrize(
+    ("tag", "digest", "name"),
+    [
+        ("", "", "a.test/b:0.1.0"),
+        ("1.2", "", "a.test/b:1.2"),
+        ("", DIGEST, f"a.test/b@{DIGEST}"),
+        ("1.2", DIGEST, f"a.test/b:1.2@{DIGEST}"),
+    ],
+)
+def test_an_image_is_named_by_its_digest_if_there_is_one(tag: str, digest: str, name: str) -> None:
+    objects = render(values=f"image: {{repository: a.test/b, tag: '{tag}', digest: '{digest}'}}")
+    assert pod(objects)["containers"][0]["image"] == name
+
+
+def test_a_new_version_of_the_chart_alone_replaces_no_pod(tmp_path: Path) -> None:
+    """Its objects have the version among their labels, the pods have not."""
+    chart = Path(shutil.copytree(CHART, tmp_path / "chart"))
+    file = chart / "Chart.yaml"
+    file.write_text(file.read_text().replace("\nversion: 0.1.0\n", "\nversion: 0.2.0\n"))
+    before, after = (render(chart=each)["Deployment"] for each in ("chart", str(chart)))
+    assert before["metadata"]["labels"] != after["metadata"]["labels"]
+    assert before["spec"] == after["spec"]
 
 
 def test_only_gthread_has_threads_and_a_bound_below_them() -> None:
