@@ -3,6 +3,10 @@
 {{- $values := .Values -}}
 {{- $wrong := list -}}
 
+{{- if not (regexMatch `^[a-z]([-a-z0-9]*[a-z0-9])?$` .Release.Name) -}}
+{{- $wrong = append $wrong (printf "the release is named %q, but the name of its Service begins with a letter and has no dot: install it under a name of letters, digits and hyphens" .Release.Name) -}}
+{{- end -}}
+
 {{- range $path, $image := dict "image" $values.image "test.image" $values.test.image -}}
 {{- if not (regexMatch `^([A-Za-z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*$` $image.repository) -}}
 {{- $wrong = append $wrong (printf "%s.repository is %q, but must be the name of an image without scheme, tag or digest; the tag goes into %s.tag" $path $image.repository $path) -}}
@@ -50,8 +54,8 @@
 {{- range $host := $each -}}
 {{- $answered := false -}}
 {{- range splitList "," $values.django.allowedHosts -}}
-{{- $allowed := trim . -}}
-{{- if or (has $allowed (list "*" $host)) (and (hasPrefix "." $allowed) (hasSuffix (lower $allowed) (printf ".%s" $host))) -}}
+{{- $allowed := trim . | lower -}}
+{{- if or (has $allowed (list "*" $host)) (and (hasPrefix "." $allowed) (hasSuffix $allowed (printf ".%s" $host))) -}}
 {{- $answered = true -}}
 {{- end -}}
 {{- end -}}
@@ -99,6 +103,10 @@
 {{- $warnings := list -}}
 {{- if gt $longest $drain -}}
 {{- $warnings = append $warnings (printf "streaming.maxDuration is %d and streaming.drainSeconds %d: a stream that has more than %d s to go when its pod is replaced is broken off. Raise the one or lower the other." $longest $drain $drain) -}}
+{{- end -}}
+{{- $grace := int64 (include "streaming.stop" . | fromJson).grace -}}
+{{- if gt $grace 600 -}}
+{{- $warnings = append $warnings (printf "a pod gets %d s to end: cluster-autoscaler, which takes nodes away, waits for 600 s unless its --max-graceful-termination-sec says otherwise." $grace) -}}
 {{- end -}}
 {{- if .Values.ingress.enabled -}}
 {{- /* Not looked up: Helm's lookup fails the whole install for those who may not read the edge's namespace. */ -}}

@@ -20,14 +20,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{/*
-How a pod ends, in seconds, as JSON. All of it follows from streaming.drainSeconds:
-preStop   it serves on, while the edge learns that it is going;
+How a pod ends, in seconds, as JSON. All of it follows from streaming.drainSeconds and preStopSeconds:
+preStop   it serves on, while the edge learns that it is going; without, if 0, which Kubernetes takes from 1.33 on alone;
 graceful  gunicorn's timeout after SIGTERM: the drain, and the two seconds before its end in which the app breaks off what is left;
 grace     what Kubernetes grants for all of it, with three seconds for the processes to end.
 */}}
 {{- define "streaming.stop" -}}
 {{- $drain := int64 .Values.streaming.drainSeconds -}}
-{{- dict "preStop" 5 "graceful" (add $drain 2) "grace" (add $drain 10) | toJson -}}
+{{- $preStop := int64 .Values.streaming.preStopSeconds -}}
+{{- dict "preStop" $preStop "graceful" (add $drain 2) "grace" (add $preStop $drain 5) | toJson -}}
 {{- end -}}
 
 {{/* What streaming.* means to ingress-nginx, as YAML. */}}
@@ -40,6 +41,15 @@ nginx.ingress.kubernetes.io/proxy-http-version: "1.1"
 nginx.ingress.kubernetes.io/proxy-read-timeout: {{ $timeout | quote }}
 # Between two writes to the app: of use to uploads alone, and set so that no other number is in force.
 nginx.ingress.kubernetes.io/proxy-send-timeout: {{ $timeout | quote }}
+{{- end -}}
+
+{{/* The same, with the user's, which win. One by one: `merge` takes the empty text for none. */}}
+{{- define "streaming.ingressAnnotations" -}}
+{{- $annotations := include "streaming.annotations" . | fromYaml -}}
+{{- range $key, $value := .Values.ingress.annotations -}}
+{{- $_ := set $annotations $key $value -}}
+{{- end -}}
+{{- toYaml $annotations -}}
 {{- end -}}
 
 {{/* The app's image: by its digest, if there is one, and then with a tag only if it is given. */}}

@@ -18,13 +18,21 @@ def test_the_users_annotation_wins_and_the_notes_say_so() -> None:
     assert told.count("WARNING") == 1  # the others contradict nothing
 
 
+def test_an_annotation_that_is_set_to_nothing_is_in_force() -> None:
+    values = f'ingress: {{annotations: {{{NGINX}proxy-buffering: ""}}}}'
+    assert render(values=values)["Ingress"]["metadata"]["annotations"][f"{NGINX}proxy-buffering"] == ""
+    assert f'ingress.annotations sets {NGINX}proxy-buffering to ""' in notes(values)
+
+
 @pytest.mark.parametrize(
     ("values", "warnings"),
     [
         ("streaming: {}", []),
         ("streaming: {maxDuration: 100, drainSeconds: 60}", ["a stream that has more than 60 s to go"]),
-        ("streaming: {maxDuration: 900, drainSeconds: 900}", ["its worker-shutdown-timeout, 240s unless"]),
-        ("{streaming: {maxDuration: 900, drainSeconds: 900}, ingress: {enabled: false}}", []),
+        ("streaming: {maxDuration: 900, drainSeconds: 900}", ["gets 910 s to end", "worker-shutdown-timeout, 240s"]),
+        ("{streaming: {maxDuration: 590, drainSeconds: 590}, ingress: {enabled: false}}", []),
+        ("{streaming: {maxDuration: 590, drainSeconds: 591}, ingress: {enabled: false}}", ["a pod gets 601 s"]),
+        ("streaming: {drainSeconds: 476, preStopSeconds: 120}", ["a pod gets 601 s to end"]),
         ("streaming: {maxDuration: 900}", ["a stream that has more than 240 s to go", "See that it says 900s or more"]),
         ("{httpRoute: {enabled: true}, streaming: {buffering: on}}", ["no HTTPRoute can say so"]),
         ("{httpRoute: {enabled: true}, streaming: {buffering: 'on'}}", ["no HTTPRoute can say so"]),

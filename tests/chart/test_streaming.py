@@ -45,6 +45,20 @@ def test_a_pod_ends_in_an_order_that_no_value_can_upset(drain: int) -> None:
     assert spec["terminationGracePeriodSeconds"] == stop + (drain + 2) + 3
 
 
+@pytest.mark.parametrize("seconds", [1, 5, 600])
+def test_a_pod_serves_on_for_as_long_as_the_edge_needs_to_learn_of_its_end(seconds: int) -> None:
+    spec = pod(render(values=f"streaming: {{preStopSeconds: {seconds}, drainSeconds: 100}}"))
+    assert spec["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": seconds}}}
+    assert spec["terminationGracePeriodSeconds"] == seconds + 100 + 5
+
+
+def test_a_pod_that_need_not_serve_on_has_no_pre_stop() -> None:
+    """Kubernetes before 1.33 refuses a sleep of 0 s."""
+    spec = pod(render(values="streaming: {preStopSeconds: 0, drainSeconds: 100}"))
+    assert "lifecycle" not in spec["containers"][0]
+    assert spec["terminationGracePeriodSeconds"] == 105
+
+
 def test_a_pod_goes_only_when_its_successor_serves() -> None:
     assert render()["Deployment"]["spec"]["strategy"] == {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
 

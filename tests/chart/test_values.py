@@ -22,6 +22,12 @@ WRONG = [
     ("streaming: {readTimeout: 0}", "at '/streaming/readTimeout': minimum: got 0, want 1"),
     ("streaming: {buffering: none}", "at '/streaming/buffering': value must be one of 'off', 'on', false, true"),
     ("streaming: {buffering: 0}", "at '/streaming/buffering': value must be one of 'off', 'on', false, true"),
+    ("streaming: {preStopSeconds: -1}", "at '/streaming/preStopSeconds': minimum: got -1, want 0"),
+    ("streaming: {preStopSeconds: 601}", "at '/streaming/preStopSeconds': maximum: got 601, want 600"),
+    ("streaming: {preStopSeconds: 5s}", "at '/streaming/preStopSeconds': got string, want integer"),
+    ("streaming: {preStopSeconds: 0.5}", "at '/streaming/preStopSeconds': got number, want integer"),
+    ("streaming: {preStopSeconds: off}", "at '/streaming/preStopSeconds': got boolean, want integer"),
+    ("streaming: {preStopSeconds: }", "missing property 'preStopSeconds'"),
     ("streaming: {perWorker: 16}", "streaming.perWorker is 16, but must be less than gunicorn.threads (16)"),
     ("streaming: {perWorker: 0}", "at '/streaming/perWorker': minimum: got 0, want 1"),
     ("streaming: {perWorker: 100001}", "at '/streaming/perWorker': maximum: got 100,001, want 100,000"),
@@ -125,6 +131,22 @@ def test_a_wrong_value_is_refused_by_a_sentence_that_names_it(values: str, sente
     assert sentence in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("name", ["my.shop", "1shop"])
+def test_a_release_whose_service_could_not_have_its_name_is_refused(name: str) -> None:
+    done = helm("template", name, "chart")
+    assert done.returncode == 1
+    assert f'the release is named "{name}", but the name of its Service begins with a letter' in done.stderr
+
+
+def test_a_large_number_is_written_in_digits() -> None:
+    numbers = ("replicaCount", "gunicorn.workers", "gunicorn.threads", "podDisruptionBudget.maxUnavailable")
+    scaled = ("autoscaling.minReplicas", "autoscaling.maxReplicas", "autoscaling.targetCPU")
+    for more, names in ((), numbers), (("--set=autoscaling.enabled=true",), scaled):
+        rendered = text(*more, *(f"--set-json={name}=1e6" for name in names))
+        assert rendered.count("1000000") == len(names)
+        assert "e+06" not in rendered
+
+
 def test_all_wrong_values_are_named_at_once() -> None:
     done = helm("template", "x", "chart", values="{image: {tag: 'a:b'}, trustedEdges: x, ingress: {host: A}}")
     assert [name in done.stderr for name in ("image.tag is", "trustedEdges contains", "ingress.host is")] == [True] * 3
@@ -145,6 +167,7 @@ def test_no_variable_that_the_chart_sets_can_be_set_twice() -> None:
         "{ingress: {host: b.test}, django: {allowedHosts: '.b.test'}}",
         "{ingress: {host: '*.b.test'}, django: {allowedHosts: '.b.test'}}",
         "django: {allowedHosts: '[::1],127.0.0.1'}",
+        "{ingress: {host: a.b.test}, django: {allowedHosts: 'A.B.test'}}",
         "trustedEdges: '*'",
         "trustedEdges: '10.0.0.0/8, fd00::/8'",
         "resources: {requests: {cpu: 0.5, memory: 134217728}}",
