@@ -1,15 +1,16 @@
 """The account of a stream, its slots and its end, without a network."""
 
+import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 from django.core.signals import request_finished
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
-from django.test import RequestFactory, override_settings
+from django.test import AsyncRequestFactory, RequestFactory, override_settings
 from django_streamproof import middleware, registry, stream
 from django_streamproof.batching import batched
 from django_streamproof.middleware import bounded
@@ -370,3 +371,26 @@ def test_nothing_is_written_to_a_connection_that_is_lost(lost: bool) -> None:
     connection._response_buffer = None
     connection._send_body(b"x" * (64 << 10), chunked=True)
     assert bool(written) is not lost
+
+
+def test_an_asynchronous_source_is_closed_in_its_loop_when_the_client_has_gone() -> None:
+    async def serve() -> None:
+        closed = asyncio.Event()
+
+        async def rows() -> AsyncIterator[bytes]:
+            try:
+                yield b"row"
+                yield b"a row that nobody takes"
+            finally:
+                closed.set()
+
+        async def view(request: HttpRequest) -> StreamingHttpResponse:
+            return StreamingHttpResponse(rows())
+
+        response = await bounded(view)(AsyncRequestFactory().get("/unmarked"))
+        chunks = aiter(response)
+        assert await anext(chunks) == b"row"
+        await asyncio.to_thread(response.close)  # as Django does
+        await asyncio.wait_for(closed.wait(), 30)
+
+    asyncio.run(serve())
