@@ -54,7 +54,8 @@ def main() -> None:
     """Try all of them."""
     settings = tomllib.loads(_SETTINGS.read_text(encoding="utf-8"))["tool"]
     copy(settings["pytest"]["ini_options"]["pythonpath"])
-    mutmut("run")
+    # Most of a test of a stream is waiting.
+    mutmut("run", f"--max-children={2 * (os.cpu_count() or 1)}")
     answers = dict(line.split(": ") for line in mutmut("results", "--all", "true", output=True).split("\n") if line)
     left = [name.strip().split("__mutmut_") for name, answer in answers.items() if answer not in _NOTICED]
     for function, numbers in groupby(left, lambda pair: pair[0]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from cluster import release
 from cluster.kind import Cluster
+from cluster.run import CACHE
 
 NAMESPACE = "streaming-test"
 
@@ -43,7 +45,10 @@ class Demo:
 def demo(cluster: Cluster) -> Demo:
     """Install it, or bring it up to date: the cluster stays up for the next run."""
     demo = Demo(f"http://127.0.0.1:{cluster.http_port}", "good.test")
-    release.install(cluster, "streaming", NAMESPACE, "--set", f"ingress.host={demo.host}")
+    # Two layers that run at once share it, and Helm refuses the second while the first installs.
+    with (CACHE / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        release.install(cluster, "streaming", NAMESPACE, "--set", f"ingress.host={demo.host}")
     cluster.kubectl("apply", "-n", NAMESPACE, "-f", str(Path(__file__).parent / "ingresses.yaml"))
     for host in (demo.host, "buffered-http10.test", "buffered.test"):
         release.await_edge(cluster, host)

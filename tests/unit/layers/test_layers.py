@@ -16,7 +16,8 @@ PYTEST = """
 import os, sys, time
 print("pytest", *[each for each in sys.argv[1:] if each.startswith("tests/") or "alone" in each], flush=True)
 # Those who meet wait for each other.
-meet, named = os.environ.get("MEET", "").split(), [each.removeprefix("tests/") for each in sys.argv[1:]]
+meet = os.environ.get("MEET", "").split()
+named = [each.removeprefix("tests/").replace("/", ".") for each in sys.argv[1:]]
 for name in set(named) & set(meet):
     open(os.path.join(os.environ["PLACE"], name), "w").close()
     until = time.monotonic() + 60
@@ -81,8 +82,16 @@ def ran(lines: list[str]) -> list[str]:
 
 
 FAST = ["tests/unit", "tests/chart"]
-BESIDE = ["tests/local", "tests/project", "tests/matrix"]
-ON_CLUSTER = ["tests/cluster", "tests/edges", "tests/versions", "tests/pages not alone", "tests/pages alone"]
+BESIDE = ["tests/local", "tests/project"]
+ON_CLUSTER = [
+    "tests/cluster",
+    "tests/matrix",
+    "tests/edges",
+    "tests/pages not alone",
+    "tests/versions",
+    "tests/cluster/test_release.py",
+    "tests/pages alone",
+]
 
 
 def test_the_fast_layers_come_first_and_what_waits_runs_at_once(start: Start) -> None:
@@ -102,13 +111,16 @@ def test_the_fast_layers_come_first_and_what_waits_runs_at_once(start: Start) ->
         "bring up envoy-gateway",
         "pytest tests/faults",
         "find chromium",
-        " • In the background: edges, versions …",
+        " • In the background: edges …",
         " • In the background: pages …",
+        " • In the background: versions, release …",
         *(f"pytest {layer}" for layer in ON_CLUSTER),
     ]
 
 
-@pytest.mark.parametrize("layers", ["local faults", "matrix faults", "cluster edges pages"])
+@pytest.mark.parametrize(
+    "layers", ["local faults", "project faults", "cluster edges pages versions", "matrix cluster.test_release.py"]
+)
 def test_these_layers_run_at_once(start: Start, tmp_path: Path, layers: str) -> None:
     place = tmp_path / "place"
     place.mkdir()
@@ -119,7 +131,7 @@ def test_every_test_is_in_a_layer(start: Start) -> None:
     folders = {file.relative_to(ROOT).parts[1] for file in (ROOT / "tests").rglob("test_*.py")}
     words = {word for line in ran(told(start(), 0)) for word in line.split()}
     # It needs namespaces of its own, and takes longer than all the others.
-    assert {word.removeprefix("tests/") for word in words - {"not", "alone"}} == folders - {"recovery"}
+    assert {word.split("/")[1] for word in words - {"not", "alone"}} == folders - {"recovery"}
 
 
 @pytest.mark.parametrize("layer", ["unit", "chart"])
