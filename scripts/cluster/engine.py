@@ -227,12 +227,24 @@ def nodes() -> list[Node]:
     return sorted(found, key=lambda node: (node.cluster, node.name))
 
 
+def has(image: str) -> bool:
+    """Tell whether the engine has an image.
+
+    Args:
+        image: with its digest.
+    """
+    return run.succeeds("docker", "image", "inspect", _without_tag(image))
+
+
 def note_pull(image: str) -> None:
     """Note an image that something is about to pull, unless it is there already.
 
     Args:
         image: with its digest.
     """
-    reference = re.sub(":[^:@/]*@", "@", image)  # the engine keeps no tag then
-    if not run.succeeds("docker", "image", "inspect", reference):
-        ledger.note("image", reference)
+    if not has(image):
+        ledger.note("image", _without_tag(image))
+
+
+def _without_tag(image: str) -> str:
+    return re.sub(":[^:@/]*@", "@", image)  # the engine keeps none beside a digest

@@ -9,14 +9,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster import edges, engine, kind, ledger, run
+from cluster import edges, engine, kind, ledger, run, tools
 from cluster.run import CACHE, ROOT, Trouble
 
 VERSION = "0.1.0"  # appVersion in chart/Chart.yaml
@@ -30,8 +28,7 @@ OURS = {STREAMPROOF: ROOT / "scripts" / "streamproof", APP: ROOT / "app"}
 
 # Built for kind v0.33.0; Kubernetes 1.35 is the newest that the last ingress-nginx chart supports.
 _NODE = "kindest/node:v1.35.8@sha256:07b2536e30b803ed61d1677a79df6115f798ce64c80f9e22f6ed45afd09323c0"
-_UPSTREAM_HOSTS = ("registry-1.docker.io/v2/", "registry.k8s.io/v2/")
-_PROBE_SECONDS = 10
+_KUBERNETES_IMAGE = "registry.k8s.io/pause:3.10"  # the smallest of the registry that edges come from, too
 _BUILD_GIB = 20  # what a first build from package registries writes, caches included
 
 
@@ -72,19 +69,18 @@ def choose(forced: str, before: str, edge: edges.Edge) -> str:
         Trouble: the path can't be gone here.
     """
     path = forced or before
-    if path == "registries":
-        run.say(" • Images: built from package registries")
-    else:
-        missing = _unreachable(edge.origin)
-        if not missing:
-            run.say(" • Images: upstream's own, from their registries")
-            return "upstream"
-        if path == "upstream":
-            raise Trouble(
-                f"the images from upstream can't be had: {missing} does not answer; check the network or a proxy's "
-                "settings, or leave IMAGES unset to have them built from package registries"
-            )
-        run.say(f" • Images: built from package registries ({missing} does not answer)")
+    if not path:
+        try:
+            _from_upstream(edge)
+        except Trouble as error:
+            run.say(f" • Upstream's images can't be had: {str(error).splitlines()[-1].strip()}")
+            path = "registries"
+        else:
+            path = "upstream"
+    if path == "upstream":
+        run.say(" • Images: upstream's own, from their registries")
+        return path
+    run.say(" • Images: built from package registries")
     if not _builder().is_file():
         raise Trouble("no image registry can be reached, and there is nothing here to build the images from")
     if not engine.may_use_apt():
@@ -103,23 +99,44 @@ def get(path: str, edge: edges.Edge | None = None) -> Images:
         edge: whose images are wanted too, if any.
 
     Raises:
-        Trouble: the disk is too full, or a build failed.
+        Trouble: the disk is too full, a build failed, or what upstream publishes can't be had.
     """
     if path == "registries":
         return _from_registries([edge.name] if edge else [])
-    return Images("upstream", _NODE, edge.chart if edge else ())
+    if not edge:
+        return Images("upstream", _NODE)
+    try:
+        return _from_upstream(edge)
+    except Trouble as error:
+        raise Trouble(
+            f"the images from upstream can't be had. {error}\nCheck the network, and the proxy and the mirror that "
+            "Docker is set up with, or leave IMAGES unset to have them built from package registries"
+        ) from error
 
 
-def _unreachable(origin: str) -> str | None:
-    for host in dict.fromkeys((*_UPSTREAM_HOSTS, origin)):
-        try:
-            urllib.request.urlopen(f"https://{host}", timeout=_PROBE_SECONDS).close()
-        except urllib.error.HTTPError as error:
-            if error.code != 401:  # a registry asks for a token first
-                return host.split("/")[0]
-        except (OSError, ValueError):
-            return host.split("/")[0]
-    return None
+def _from_upstream(edge: edges.Edge) -> Images:
+    """Have the node image in the engine, and the edge's chart here: then a cluster that is there needs no network.
+
+    By Docker and by Helm, which know the proxies, mirrors and certificates that their user has set up.
+
+    Raises:
+        Trouble: one of them can't be had.
+    """
+    chart = CACHE / "charts" / f"{edge.name}-{edge.chart[-1]}"
+    if not engine.has(_NODE):
+        run.output("docker", "manifest", "inspect", _KUBERNETES_IMAGE, timeout=60)
+        engine.note_pull(_NODE)
+        run.step("Pull the image of the nodes", "docker", "pull", _NODE)
+    if not chart.exists():
+        partial = chart.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        run.step(
+            f"Fetch the chart of {edge.name}", tools.find("helm"), "pull", *edge.chart, "--destination", str(partial)
+        )
+        partial.rename(chart)
+    (archive,) = chart.iterdir()
+    return Images("upstream", _NODE, (str(archive),))
 
 
 def _builder() -> Path:

@@ -31,8 +31,8 @@ class Edge:
 
     Attributes:
         name: of the edge, and so of its values file, its Helm release and its namespace.
-        chart: upstream's chart as arguments for helm; what is built from package registries brings its own.
-        origin: where upstream's chart comes from, as host and path, to see whether it can be reached.
+        chart: upstream's chart as arguments for helm, its version the last; what is built from package registries
+            brings its own.
         node_ports: for HTTP and for TLS, as its values set them; k8s/kind.yaml maps them to ports of 127.0.0.1.
         pods: label selector of the pods that streams go through.
         service: its Service as pods reach it.
@@ -45,7 +45,6 @@ class Edge:
 
     name: str
     chart: tuple[str, ...]
-    origin: str
     node_ports: tuple[int, int]
     pods: str
     service: str

@@ -78,7 +78,6 @@ def _accepted(each: dict[str, Any]) -> bool:
 EDGE = Edge(
     name="envoy-gateway",
     chart=("oci://docker.io/envoyproxy/gateway-helm", "--version", "v1.9.1"),
-    origin="registry-1.docker.io/v2/",
     node_ports=(30081, 30444),
     pods="gateway.envoyproxy.io/owning-gateway-name=edge",
     service="envoy.envoy-gateway.svc",

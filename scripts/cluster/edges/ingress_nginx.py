@@ -88,7 +88,6 @@ def differences(annotations: dict[str, str], conf: str) -> list[str]:
 EDGE = Edge(
     name="ingress-nginx",
     chart=("ingress-nginx", "--repo", "https://kubernetes.github.io/ingress-nginx", "--version", "4.15.1"),
-    origin="kubernetes.github.io/ingress-nginx/index.yaml",
     node_ports=(30080, 30443),
     pods="app.kubernetes.io/component=controller",
     service="ingress-nginx-controller.ingress-nginx.svc",

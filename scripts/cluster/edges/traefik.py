@@ -5,7 +5,6 @@ from cluster.edges import Edge
 EDGE = Edge(
     name="traefik",
     chart=("traefik", "--repo", "https://traefik.github.io/charts", "--version", "41.6.0"),
-    origin="traefik.github.io/charts/index.yaml",
     node_ports=(30082, 30445),
     pods="app.kubernetes.io/name=traefik",
     service="traefik.traefik.svc",

@@ -5,18 +5,16 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import ssl
-import threading
 import tomllib
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-import trustme
 import yaml
-from cluster import edges, engine, images, publish, run, tools
+from cluster import edges, engine, images, ledger, publish, run, tools
 from cluster.run import ROOT, Trouble
+
+from tests.unit.cluster.stubs import stub
 
 
 def program(folder: Path, name: str, prints: str) -> Path:
@@ -88,63 +86,80 @@ def test_the_capability_is_read_from_the_bounding_set(monkeypatch: pytest.Monkey
         assert engine.lacks_sys_resource() is lacks
 
 
-def test_forcing_upstream_without_a_registry_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_UPSTREAM_HOSTS", ("127.0.0.1:1/v2/",))
-    with pytest.raises(Trouble, match=r"^the images from upstream can't be had: 127.0.0.1:1 does not answer; .*\.?$"):
-        images.choose("upstream", "", edges.find(edges.DEFAULT))
+DOCKER = {"image inspect *": Trouble("no such image"), "manifest inspect *": "{}", "pull *": ""}
+HELM = '#!/bin/sh\n[ "$1" = version ] && echo v3.21.4 && exit\necho "$*" >> "$0.log"\nfor to; do :; done\n'
+REFUSED = Trouble("Error response from daemon: Get https://registry.test/v2/: connection refused")
 
 
 @pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[int], str]]:
-    """A registry over TLS on loopback that answers everything with one status; returns its address."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-
-    class Answer(BaseHTTPRequestHandler):
-        status = 200
-
-        def do_GET(self) -> None:
-            self.send_response(self.status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *arguments: object) -> None:
-            """Not in the tests' output."""
-
-    def answer(status: int) -> str:
-        Answer.status = status
-        return f"127.0.0.1:{server.server_port}/v2/"
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield answer
-        server.shutdown()
+def upstream(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Mapping[str, str | Exception]], Path]:
+    """Have a docker that answers so, beside a helm that fetches charts; returns the file of what docker was asked."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for module, name in ((tools, "BIN"), (images, "CACHE"), (run, "CACHE"), (ledger, "FILE")):
+        monkeypatch.setattr(module, name, tmp_path / "cache" / "put-here" if name == "FILE" else tmp_path / "cache")
+    (tmp_path / "helm").write_text(HELM + 'touch "$to/chart.tgz"\n')
+    (tmp_path / "helm").chmod(0o755)
+    return lambda answers: stub(tmp_path, "docker", answers | {each: DOCKER[each] for each in DOCKER.keys() - answers})
 
 
-@pytest.mark.parametrize(("status", "reachable"), [(200, True), (401, True), (403, False), (404, False), (503, False)])
-def test_a_registry_that_asks_for_a_token_can_be_reached(
-    monkeypatch: pytest.MonkeyPatch, registry: Callable[[int], str], status: int, reachable: bool
+def test_forcing_upstream_without_a_registry_says_what_docker_says(
+    upstream: Callable[[Mapping[str, str | Exception]], Path],
 ) -> None:
-    address = registry(status)
-    monkeypatch.setattr(images, "_UPSTREAM_HOSTS", (address,))
-    assert images._unreachable(address) == (None if reachable else address.split("/")[0])
+    upstream({"pull *": REFUSED})
+    edge = edges.find(edges.DEFAULT)
+    path = images.choose("upstream", "", edge)
+    with pytest.raises(
+        Trouble, match=r"(?s)^the images from upstream can't be had\..*connection refused.*IMAGES unset"
+    ):
+        images.get(path, edge)
 
 
-def test_a_registry_is_reached_only_with_a_certificate_that_is_trusted(
-    monkeypatch: pytest.MonkeyPatch, registry: Callable[[int], str]
+def test_docker_is_asked_which_images_can_be_had_and_why_not(
+    upstream: Callable[[Mapping[str, str | Exception]], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.delenv("SSL_CERT_FILE")
-    monkeypatch.setattr(images, "_UPSTREAM_HOSTS", (registry(200),))
-    assert images._unreachable(registry(200)) is not None
+    monkeypatch.setattr(engine, "may_use_apt", lambda: True)
+    monkeypatch.setenv("FROM_REGISTRIES", "Makefile")
+    for refused in ("pull *", "manifest inspect *"):
+        upstream({refused: REFUSED})
+        assert images.choose("", "", edges.find(edges.DEFAULT)) == "registries"
+        assert f"can't be had: {'docker manifest' if refused[0] == 'm' else REFUSED}" in capsys.readouterr().err
+    upstream({})
+    assert images.choose("", "", edges.find(edges.DEFAULT)) == "upstream"
 
 
-def test_without_registries_and_without_the_builder_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "_UPSTREAM_HOSTS", ("127.0.0.1:1/v2/",))
+def test_a_cluster_of_upstreams_images_needs_no_network(
+    upstream: Callable[[Mapping[str, str | Exception]], Path], tmp_path: Path
+) -> None:
+    edge = edges.find(edges.DEFAULT)
+    upstream({})
+    images.get("upstream", edge)
+    (tmp_path / "docker.log").unlink()
+    asked = upstream({"image inspect *": "[]", "pull *": REFUSED, "manifest *": REFUSED})
+    assert images.choose("", "upstream", edge) == "upstream"
+    (chart,) = images.get("upstream", edge).edge_chart
+    assert Path(chart).is_file()
+    assert (tmp_path / "helm.log").read_text().count("pull") == 1
+    assert asked.read_text().splitlines()[-1].startswith("image inspect kindest/node@sha256:")
+
+
+@pytest.mark.parametrize("path", ["registries", "upstream"])
+def test_a_path_that_is_known_is_gone_without_a_look_at_registries(
+    upstream: Callable[[Mapping[str, str | Exception]], Path], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(engine, "may_use_apt", lambda: True)
+    monkeypatch.setenv("FROM_REGISTRIES", "Makefile")
+    asked = upstream({})
+    for forced, before in ((path, ""), ("", path)):
+        assert images.choose(forced, before, edges.find(edges.DEFAULT)) == path
+    assert not asked.read_text()
+
+
+def test_without_registries_and_without_the_builder_nothing_is_made(
+    upstream: Callable[[Mapping[str, str | Exception]], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream({"pull *": REFUSED})
     monkeypatch.delenv("FROM_REGISTRIES", raising=False)
     with pytest.raises(Trouble, match="nothing here to build the images from"):
         images.choose("", "", edges.find(edges.DEFAULT))
