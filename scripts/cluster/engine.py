@@ -14,6 +14,8 @@ from cluster import ledger, run
 from cluster.run import CACHE, Trouble
 
 _CAP_SYS_RESOURCE = 24  # capabilities(7)
+# A node with the edge and two pods of the demo takes half of it; builds and the tests' pods need room beside that.
+_NEEDED_GIB = 3
 RUNTIME = Path(__file__).with_name("runc-without-sys-resource")
 RUNTIME_NAME = RUNTIME.name
 PACKAGES = ("docker.io", "iptables", "jq")
@@ -96,6 +98,7 @@ def ensure() -> None:
         )
     reason = _unreachable()
     if reason is None:
+        _check_engine()
         _check_runtime()
         return
     if "permission denied" in reason:
@@ -131,6 +134,21 @@ def _unreachable() -> str | None:
     except Trouble as error:
         return str(error)
     return None
+
+
+def _check_engine() -> None:
+    if "Podman" in run.output("docker", "version"):
+        raise Trouble(
+            "the docker command here is Podman's, or asks Podman, and nothing here was run with that: start a Docker "
+            "engine, or name one by DOCKER_HOST; or run `make local`, which needs no engine"
+        )
+    memory = int(run.output("docker", "info", "--format", "{{.MemTotal}}")) / 2**30
+    if memory < _NEEDED_GIB:
+        raise Trouble(
+            f"the Docker engine has {memory:.1f} GiB of memory and a cluster needs {_NEEDED_GIB}: give its virtual "
+            "machine more (colima start --memory 6; in Docker Desktop under Settings, Resources); or run `make local`, "
+            "which needs no engine"
+        )
 
 
 def _check_runtime() -> None:

@@ -211,8 +211,9 @@ def build(images: Images, wanted: Mapping[str, Path]) -> None:
     """
     arguments = {"BASE": images.base, "BUILDER": images.builder}
     options = [f"--build-arg={name}={value}" for name, value in arguments.items() if value]
-    # Without registries BuildKit can't fetch its frontend; the engine's own builder does as well.
-    environment = {"DOCKER_BUILDKIT": "0"} if images.builder else None
+    # Without registries BuildKit can't fetch its frontend; the engine's own builder does as well. An attestation holds
+    # the time, and with containerd's image store it is part of the digest: each build would restart every release.
+    environment = {"DOCKER_BUILDKIT": "0"} if images.builder else {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
     for name, folder in wanted.items():
         labels = {"version": VERSION} if name in OURS else {}
         if name == APP:

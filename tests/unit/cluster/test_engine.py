@@ -142,3 +142,24 @@ def test_the_engine_is_known_by_its_number_and_the_time_of_its_start(
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert engine.running() is None
     assert engine.running() is None
+
+
+@pytest.mark.parametrize(
+    ("version", "memory", "sentence"),
+    [
+        ("Client: Podman Engine\nVersion: 5.6.2", 8 << 30, r"is Podman's, or asks Podman, .* `make local`"),
+        ("Client: Docker Engine\nServer: Docker Engine", 2_067_701_760, r"has 1\.9 GiB of memory .* 3: give .*colima"),
+        ("Client: Docker Engine\nServer: Docker Engine", 8 << 30, ""),
+    ],
+)
+def test_an_engine_that_can_hold_no_cluster_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, memory: int, sentence: str
+) -> None:
+    stub(tmp_path, "docker", {"version*": version, "info*MemTotal*": str(memory)})
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(engine, "lacks_sys_resource", lambda: False)
+    if sentence:
+        with pytest.raises(Trouble, match=sentence):
+            engine.ensure()
+    else:
+        engine.ensure()
